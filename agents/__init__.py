@@ -1,0 +1,4 @@
+"""agents room of agentgym."""
+
+if __name__ != "agentgym.agents":
+    raise ImportError("this folder is imported as 'agentgym.agents', not as 'agents'; run `pip install -e .` in the checkout and write `import agentgym.agents`")

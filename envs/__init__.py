@@ -1,0 +1,4 @@
+"""envs room of agentgym."""
+
+if __name__ != "agentgym.envs":
+    raise ImportError("this folder is imported as 'agentgym.envs', not as 'envs'; run `pip install -e .` in the checkout and write `import agentgym.envs`")
