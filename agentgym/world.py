@@ -73,7 +73,7 @@ class World(ABC, Generic[StateT]):
 
     @abstractmethod
     def state(self) -> Any:
-        """A cheap structured view of the true state, for the task's checks: a `StateT` that later acts do not mutate."""
+        """The true state as a cheap structured view (a `StateT`) that later acts do not mutate; for the task's checks."""
 
     def admissible(self) -> tuple[Any, ...] | None:
         """The actions that are applicable now, or None when the world cannot list them."""
@@ -91,7 +91,7 @@ class World(ABC, Generic[StateT]):
         """Render in one of `render_modes`: ``ansi`` gives text, ``rgb_array`` uint8[h, w, 3]."""
         return str(self.observe())
 
-    def close(self) -> Any:  # noqa: B027  (an optional hook: most worlds hold nothing)
+    def close(self) -> Any:
         """Give back what the world holds. Called once; must not raise."""
 
 
