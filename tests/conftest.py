@@ -18,7 +18,7 @@ from hypothesis import settings
 
 Need = Callable[[object, str, str], None]
 
-# No deadline: a busy machine is no reason to fail. In CI the examples are the same each time, so a red run can be repeated.
+# No deadline: a busy machine is no reason to fail. In CI the examples are always the same: a red run can be repeated.
 settings.register_profile("full", deadline=None, max_examples=100, derandomize="CI" in os.environ, print_blob=True)
 settings.register_profile("quick", settings.get_profile("full"), max_examples=20)
 
@@ -44,7 +44,7 @@ def _need(condition: object, what: str, fix: str) -> None:
 
 @pytest.fixture(scope="session")
 def need() -> Need:
-    """`need(condition, what, fix)`: go on where `condition` is true, else skip and name the fix, or fail where CI is set.
+    """`need(condition, what, fix)`: skip and name the fix unless `condition` is true; where CI is set, fail instead.
 
     >>> def test_report(need):
     ...     need(shutil.which("chromium"), "Chromium", "run `apt-get install chromium`")
