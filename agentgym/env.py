@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, SupportsFloat, TypeVar
 
@@ -28,7 +28,7 @@ class Snapshot:
     task: int
     episode: Episode
     world: Any
-    rng: dict[str, Any]
+    rng: Mapping[str, Any]
     t: int
     milestones: int
     rewarded: bool

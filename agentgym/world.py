@@ -73,7 +73,7 @@ class World(ABC, Generic[StateT]):
 
     @abstractmethod
     def state(self) -> Any:
-        """The true state as a cheap structured view (a `StateT`) that later acts do not mutate; for the task's checks."""
+        """The true state as a cheap structured view (a `StateT`) that later acts do not mutate."""
 
     def admissible(self) -> tuple[Any, ...] | None:
         """The actions that are applicable now, or None when the world cannot list them."""
