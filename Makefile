@@ -11,8 +11,9 @@ ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
-# Byte code is written when a module is first imported; compiling all of torch and transformers would double the wait.
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-compile --constraint constraints.txt
+# Twice quiet: errors alone. Byte code is written when a module is first imported; compiling all of torch and
+# transformers beforehand would double the wait.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet --no-compile --constraint constraints.txt
 # The tests, and many small networks, run faster on one thread than on a pool fighting over few cores.
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest
 
@@ -54,17 +55,17 @@ $(BIN)/pip:
 # torch goes in first and alone, so that no package which needs it can choose its build.
 $(VENV)/.torch: constraints.txt | $(BIN)/pip
 	@echo "== installing torch (about 200 MB for a CPU build; TORCH_INDEX names an index of those)"
-	@$(PIP) --quiet $(addprefix --extra-index-url ,$(TORCH_INDEX)) torch setuptools
+	@$(PIP) $(addprefix --extra-index-url ,$(TORCH_INDEX)) torch setuptools
 	@touch $@
 
 $(VENV)/.quickstart: pyproject.toml constraints.txt $(VENV)/.torch
 	@echo "== installing agentgym[grid,train]"
-	@$(PIP) --quiet --no-build-isolation --editable '.[grid,train]'
+	@$(PIP) --no-build-isolation --editable '.[grid,train]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt $(VENV)/.torch
 	@echo "== installing agentgym[all,dev]"
-	@$(PIP) --quiet --no-build-isolation --editable '.[all,dev]'
+	@$(PIP) --no-build-isolation --editable '.[all,dev]'
 	@touch $@ $(VENV)/.quickstart
 
 # Installed where this user may install; elsewhere named, and the tests that need them say so when they skip.
@@ -79,6 +80,6 @@ debian-packages:
 	if [ "$$as" != none ]; then \
 	  echo "== installing Debian packages:$$missing"; \
 	  $$as apt-get -qq update && \
-	  $$as DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $$missing >/dev/null && exit 0; \
+	  $$as DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends $$missing >/dev/null && exit 0; \
 	fi; \
 	echo "== not installed, so some tests will be skipped:$$missing (on Debian: apt-get install$$missing)" >&2
