@@ -1,0 +1,236 @@
+"""The key-value memory of the engine: one padded tensor per layer, one slot per row, written in place.
+
+Layout: ``keys`` and ``values`` of a layer are ``[slots, heads, columns, head size]``; column ``i`` of a slot belongs to
+token ``i`` of its row. New columns are written in place (no concatenation), so a decode step moves only what it adds;
+when the slots of a batch lie side by side, attention reads a view and nothing is copied at all. The last column is
+never read: padding is written there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache, DynamicLayer
+
+__all__ = ["Pool", "Slot", "lcp"]
+
+_STEP = 64  # columns are reserved in multiples of this many
+
+
+@dataclass(eq=False, slots=True)
+class Slot:
+    """One line of the pool. ``tokens`` are those whose keys and values it holds; ``owner`` is a row, or None."""
+
+    index: int
+    owner: int | None = None
+    tokens: list[int] = field(default_factory=list)
+    used: int = 0
+
+
+@dataclass(slots=True)
+class _Aim:
+    """Where the next forward pass writes and reads."""
+
+    lines: torch.Tensor  # int64[B, 1] slot of each batch line
+    columns: torch.Tensor  # int64[B, T] column of each new token
+    start: int | None  # first slot when the lines lie side by side, else None
+    width: int
+
+
+class _Layer(DynamicLayer):
+    """One layer of the pool in the form Transformers models expect of a cache."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        """Allocate on the first pass, when the model has shown its number of heads, head size and dtype."""
+        # Zeros, not garbage: a masked column still enters attention as 0 times its value, and 0 times NaN is NaN.
+        size, columns = len(self.pool.slots), self.pool.columns
+        self.dtype, self.device = key_states.dtype, key_states.device
+        self.keys = key_states.new_zeros(size, key_states.shape[1], columns, key_states.shape[3])
+        self.values = value_states.new_zeros(size, value_states.shape[1], columns, value_states.shape[3])
+        self.is_initialized = True
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write the new columns of every batch line and return all columns that attention may read."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        aim = self.pool.aim
+        self.keys[aim.lines, :, aim.columns] = key_states.transpose(1, 2)
+        self.values[aim.lines, :, aim.columns] = value_states.transpose(1, 2)
+        keys, values = self.keys[:, :, : aim.width], self.values[:, :, : aim.width]
+        if aim.start is None:
+            return keys.index_select(0, aim.lines[:, 0]), values.index_select(0, aim.lines[:, 0])
+        lines = slice(aim.start, aim.start + len(aim.lines))
+        return keys[lines], values[lines]
+
+    def get_seq_length(self) -> int:
+        """0: lengths differ by row; positions and masks are always passed to the model explicitly."""
+        return 0
+
+
+class Pool:
+    """Slots, their owners, and the tensors behind them.
+
+    Args:
+        layers: number of decoder layers.
+        max_tokens: slots times columns never exceed this, except that one slot always exists.
+        device: where the index tensors live (the model's device).
+    """
+
+    def __init__(self, layers: int, max_tokens: int, device: torch.device) -> None:
+        self.max_tokens, self.device = max_tokens, device
+        self.columns = 0
+        self.slots: list[Slot] = []
+        self.of_row: dict[int, Slot] = {}
+        self.clock = 0
+        self.aim: _Aim
+        self.layers = [_Layer(self) for _ in range(layers)]
+        self.cache = Cache(layers=list(self.layers))
+
+    def room(self, columns: int) -> int:
+        """How many rows of this many columns fit at once (at least 1)."""
+        return max(1, self.max_tokens // max(self.columns, _round(columns + 1)))
+
+    def reserve(self, rows: int, columns: int) -> None:
+        """Make slots at least ``columns`` long, for ``rows`` of them; those that no longer fit are forgotten."""
+        if columns + 1 > self.columns:
+            # Half as much again where memory allows it: growing moves everything, so it should be rare.
+            ample = min(self.columns * 3 // 2, self.max_tokens // max(rows, len(self.slots)))
+            grown = max(_round(columns + 1), ample // _STEP * _STEP)
+            most = max(1, self.max_tokens // grown)
+            keep = sorted(sorted(self.slots, key=_worth, reverse=True)[:most], key=lambda s: s.index)
+            self._reshape(keep, len(keep), grown)
+
+    def take(self, row: int, busy: set[Slot]) -> Slot:
+        """A slot for ``row``: its own, a free one, a new one, or the one unused for longest; never a ``busy`` one."""
+        slot = self.of_row.get(row)
+        if slot is None:
+            spare = [s for s in self.slots if s not in busy]
+            oldest = min(spare, key=_worth, default=None)
+            most = max(1, self.max_tokens // self.columns)
+            if (oldest is None or oldest.owner is not None) and len(self.slots) < most:
+                known = len(self.slots)
+                self._reshape(self.slots, min(most, max(8, 2 * known)), self.columns)
+                slot = self.slots[known]
+            elif oldest is not None:
+                slot = oldest
+            else:
+                raise RuntimeError(f"{len(busy)} busy rows in a pool of {len(self.slots)} slots")
+            self._disown(slot)
+            slot.owner, slot.tokens = row, []
+            self.of_row[row] = slot
+        self.clock += 1
+        slot.used = self.clock
+        return slot
+
+    def drop(self, row: int) -> None:
+        """Free the slot of ``row``. What it holds may still serve as a prefix for others until it is overwritten."""
+        slot = self.of_row.get(row)
+        if slot is not None:
+            self._disown(slot)
+
+    def clear(self) -> None:
+        """Forget every token; the memory stays."""
+        for slot in self.slots:
+            slot.tokens = []
+
+    def copy(self, source: Slot, targets: Sequence[Slot], length: int) -> None:
+        """Copy the first ``length`` columns of ``source`` to each target (whose tokens the caller sets)."""
+        low = min(len(t.tokens) for t in targets)
+        index = torch.tensor([t.index for t in targets], device=self.device)
+        for layer in self._ready():
+            layer.keys[index, :, low:length] = layer.keys[source.index, :, low:length]
+            layer.values[index, :, low:length] = layer.values[source.index, :, low:length]
+
+    def line_up(self, slots: Iterable[Slot]) -> None:
+        """Swap slots so that the given ones lie side by side, with as few moves as possible."""
+        wanted = set(slots)
+        marks = [s in wanted for s in self.slots]
+        span = len(wanted)
+        inside = sum(marks[:span])
+        best, start = inside, 0
+        for first in range(1, len(marks) - span + 1):
+            inside += marks[first + span - 1] - marks[first - 1]
+            if inside > best:
+                best, start = inside, first
+        window = range(start, start + span)
+        holes = [i for i in window if not marks[i]]
+        strays = [i for i, mark in enumerate(marks) if mark and i not in window]
+        if not holes:
+            return
+        width = max(len(self.slots[i].tokens) for i in holes + strays)
+        to = torch.tensor(holes + strays, device=self.device)
+        of = torch.tensor(strays + holes, device=self.device)
+        for layer in self._ready():
+            layer.keys[to, :, :width] = layer.keys[of, :, :width]
+            layer.values[to, :, :width] = layer.values[of, :, :width]
+        for hole, stray in zip(holes, strays, strict=True):
+            self.slots[hole], self.slots[stray] = self.slots[stray], self.slots[hole]
+            self.slots[hole].index, self.slots[stray].index = hole, stray
+
+    def point(self, slots: Sequence[Slot], columns: torch.Tensor, width: int) -> int:
+        """Say where the next pass writes (``columns`` int64[B, T]) and reads (``width``, rounded up and returned)."""
+        first = slots[0].index
+        side_by_side = all(s.index == first + i for i, s in enumerate(slots))
+        lines = torch.tensor([[s.index] for s in slots], device=self.device)
+        width = min(self.columns, -(-width // 8) * 8)  # aligned: the mask of CUDA's kernels wants multiples of 8
+        self.aim = _Aim(lines, columns, first if side_by_side else None, width)
+        return width
+
+    def _ready(self) -> list[_Layer]:
+        return [layer for layer in self.layers if layer.is_initialized]
+
+    def _disown(self, slot: Slot) -> None:
+        if slot.owner is not None:
+            del self.of_row[slot.owner]
+            slot.owner = None
+
+    def _reshape(self, keep: list[Slot], size: int, columns: int) -> None:
+        """Move the kept slots to the front of larger (or shorter) tensors."""
+        kept = set(keep)
+        for slot in self.slots:
+            if slot not in kept:
+                self._disown(slot)
+        index = torch.tensor([s.index for s in keep], dtype=torch.int64, device=self.device)
+        for layer in self._ready():
+            for name in ("keys", "values"):
+                old = getattr(layer, name)
+                new = old.new_zeros(size, old.shape[1], columns, old.shape[3])
+                new[: len(keep), :, : old.shape[2]] = old[index]
+                setattr(layer, name, new)
+        self.slots = [*keep, *(Slot(i) for i in range(len(keep), size))]
+        for i, slot in enumerate(self.slots):
+            slot.index = i
+        self.columns = columns
+
+
+def _worth(slot: Slot) -> tuple[bool, bool, int]:
+    """Sort key: what to forget first. Empty before free before owned, old before new."""
+    return (slot.owner is not None, bool(slot.tokens), slot.used)
+
+
+def _round(columns: int) -> int:
+    return -(-columns // _STEP) * _STEP
+
+
+def lcp(a: Sequence[int], b: Sequence[int]) -> int:
+    """Length of the longest common prefix of two sequences of one type."""
+    high = min(len(a), len(b))
+    if a[:high] == b[:high]:
+        return high
+    low = 0  # a[:low] == b[:low] and a[:high] != b[:high]
+    while high - low > 1:
+        middle = (low + high) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
