@@ -1,0 +1,207 @@
+"""One forward pass over examples: log-probabilities, entropies and hidden states, with gradients."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from agentgym.agents.train.examples import Example
+from agentgym.tokens import TokenStep
+
+__all__ = ["Forward", "choice_probabilities", "forward"]
+
+
+@dataclass
+class Forward:
+    """What the model says about every action of some examples.
+
+    Attributes:
+        entries: the (example, entry of `Example.actions`) pairs in the order of ``logprob``.
+        logprob: float32[n], one number per scored action and one per generated token, entry after entry.
+        lengths: int64[len(entries)], how many numbers each entry has.
+        entropy: float32[len(examples)], in nats: of the choice, or the mean over the generated tokens.
+        hidden: float[len(examples), width] of every prefix's last token, when asked for.
+    """
+
+    entries: list[tuple[Example, list[Any]]]
+    logprob: torch.Tensor
+    lengths: torch.Tensor
+    entropy: torch.Tensor
+    hidden: torch.Tensor | None
+
+    def old(self) -> torch.Tensor:
+        """float32[n]: the log-probabilities at collection, in the units of ``logprob``."""
+        parts = [np.array([e[0].sum()]) if x.candidates is not None else e[0] for x, e in self.entries]
+        return torch.from_numpy(np.concatenate(parts)).to(self.logprob)
+
+    def numbers(self) -> torch.Tensor:
+        """float32[3, n]: positive and negative weighted advantages and the weight, spread over the tokens."""
+        values = torch.tensor([e[1:] for _, e in self.entries], dtype=torch.float32, device=self.logprob.device)
+        return values.repeat_interleave(self.lengths, dim=0).T
+
+
+def forward(model: Any, examples: Sequence[Example], *, temperature: float = 1.0, hidden: bool = False) -> Forward:
+    """Run everything the examples need as one right-padded batch.
+
+    Causal attention never looks ahead, so right padding needs no mask; logits are computed only from the first
+    position that predicts an action token. Scored choices are a softmax over candidates of (sum of raw
+    log-probabilities / temperature); generated tokens a softmax over the vocabulary of (logits / temperature).
+    """
+    device = next(model.parameters()).device
+    sequences: list[npt.NDArray[np.int64]] = []
+    first_row: list[int] = []
+    for e in examples:
+        first_row.append(len(sequences))
+        if e.single:
+            sequences.append(e.prefix)
+        else:
+            sequences += [np.concatenate((e.prefix, np.array(s[:-1], dtype=np.int64))) for s in e.sequences]
+    width = max(map(len, sequences))
+    ids = np.zeros((len(sequences), width), dtype=np.int64)
+    for row, s in enumerate(sequences):
+        ids[row, : len(s)] = s
+    offset = min(len(e.prefix) for e in examples) - 1
+    keep: dict[str, Any] = {"logits_to_keep": width - offset}
+    if "logits_to_keep" not in inspect.signature(model.forward).parameters:
+        keep, offset = {}, 0
+    out = model(
+        input_ids=torch.from_numpy(ids).to(device),
+        use_cache=False,
+        output_hidden_states=hidden,
+        return_dict=True,
+        **keep,
+    )
+    parts = [
+        part
+        for part in (
+            _single(out.logits, examples, first_row, offset, temperature),
+            _sequences(out.logits, examples, first_row, offset, temperature),
+        )
+        if part is not None
+    ]
+    entropy = torch.zeros(len(examples), device=device)
+    for _, _, _, where, values in parts:
+        entropy = entropy.index_copy(0, torch.tensor(where, device=device), values)
+    hiddens = None
+    if hidden:
+        ends = torch.tensor([len(e.prefix) - 1 for e in examples], device=device)
+        hiddens = out.hidden_states[-1][torch.tensor(first_row, device=device), ends]
+    return Forward(
+        entries=[entry for part in parts for entry in part[0]],
+        logprob=torch.cat([part[1] for part in parts]),
+        lengths=torch.tensor([n for part in parts for n in part[2]], device=device),
+        entropy=entropy,
+        hidden=hiddens,
+    )
+
+
+_Part = tuple[list[tuple[Example, list[Any]]], torch.Tensor, list[int], list[int], torch.Tensor]
+"""Entries, their log-probabilities, lengths; example numbers, their entropies."""
+
+
+def _single(
+    logits: torch.Tensor, examples: Sequence[Example], first_row: list[int], offset: int, temperature: float
+) -> _Part | None:
+    """Choices among one-token candidates: one row of logits each."""
+    where = [k for k, e in enumerate(examples) if e.single]
+    if not where:
+        return None
+    device = logits.device
+    sets = [[c[0] for c in examples[k].candidates or ()] for k in where]
+    rows = torch.tensor([first_row[k] for k in where], device=device)
+    positions = torch.tensor([len(examples[k].prefix) - 1 - offset for k in where], device=device)
+    table = _choose(logits[rows, positions].float(), sets, temperature)
+    entries, at = [], []
+    for row, k in enumerate(where):
+        order = {c: i for i, c in enumerate(sets[row])}
+        for action, entry in examples[k].actions.items():
+            entries.append((examples[k], entry))
+            at.append((row, order[action[0]]))
+    index = torch.tensor(at, device=device).T
+    return entries, table[index[0], index[1]], [1] * len(entries), where, _entropy(table)
+
+
+def _choose(logits: torch.Tensor, sets: list[list[int]], temperature: float) -> torch.Tensor:
+    """float[len(sets), widest]: log-probabilities over each row's candidates, -inf beyond them."""
+    widest = max(map(len, sets))
+    ids = torch.tensor([s + s[:1] * (widest - len(s)) for s in sets], device=logits.device)
+    beyond = torch.tensor([[k >= len(s) for k in range(widest)] for s in sets], device=logits.device)
+    return torch.log_softmax(logits.gather(1, ids).masked_fill(beyond, -torch.inf) / temperature, dim=-1)
+
+
+def _entropy(table: torch.Tensor) -> torch.Tensor:
+    return -(table.exp() * table.masked_fill(table == -torch.inf, 0.0)).sum(-1)
+
+
+def _sequences(
+    logits: torch.Tensor, examples: Sequence[Example], first_row: list[int], offset: int, temperature: float
+) -> _Part | None:
+    """Generated actions, and choices among candidates of several tokens: one row of logits per token."""
+    where = [k for k, e in enumerate(examples) if not e.single]
+    if not where:
+        return None
+    device = logits.device
+    rows, positions, tokens, owner, scale = [], [], [], [], []
+    count = 0
+    for k in where:
+        e = examples[k]
+        for i, sequence in enumerate(e.sequences):
+            n = len(sequence)
+            rows += [first_row[k] + i] * n
+            positions += range(len(e.prefix) - 1 - offset, len(e.prefix) - 1 - offset + n)
+            tokens += sequence
+            owner += [count] * n
+            scale += [temperature if e.candidates is None else 1.0] * n
+            count += 1
+    picked = logits[torch.tensor(rows, device=device), torch.tensor(positions, device=device)].float()
+    full = torch.log_softmax(picked / torch.tensor(scale, device=device)[:, None], dim=-1)
+    each = full.gather(1, torch.tensor(tokens, device=device)[:, None]).squeeze(1)
+    owners = torch.tensor(owner, device=device)
+    sums = torch.zeros(count, device=device).index_add(0, owners, each)
+    spread = -(full.exp() * full).sum(-1)
+    ends = np.cumsum([len(s) for k in where for s in examples[k].sequences]).tolist()
+    entries, pieces, lengths, entropies = [], [], [], []
+    sequence_number = 0
+    for k in where:
+        e = examples[k]
+        n = len(e.sequences)
+        order = {s: i for i, s in enumerate(e.sequences)}
+        begin = ends[sequence_number] - len(e.sequences[0])
+        if e.candidates is not None:
+            table = torch.log_softmax(sums[sequence_number : sequence_number + n] / temperature, dim=-1)
+            entropies.append(-(table.exp() * table).sum())
+        else:
+            entropies.append(spread[begin : ends[sequence_number + n - 1]].mean())
+        for action, entry in e.actions.items():
+            i = order[action]
+            entries.append((e, entry))
+            if e.candidates is not None:
+                pieces.append(table[i : i + 1])
+                lengths.append(1)
+            else:
+                end = ends[sequence_number + i]
+                pieces.append(each[end - len(action) : end])
+                lengths.append(len(action))
+        sequence_number += n
+    return entries, torch.cat(pieces), lengths, where, torch.stack(entropies)
+
+
+def choice_probabilities(
+    model: Any, steps: Sequence[TokenStep], *, temperature: float = 1.0
+) -> list[npt.NDArray[np.float64]]:
+    """The model's probabilities now of each scored step's candidates: float64[c] each (no gradient)."""
+    found = []
+    with torch.no_grad():
+        for s in steps:
+            if s.candidates is None:
+                raise ValueError(f"trajectory {s.trajectory}, t={s.t} was generated: it has no candidates")
+            actions: dict[tuple[int, ...], list[Any]] = {c: [np.zeros(1), 0.0, 0.0, 0.0] for c in s.candidates}
+            out = forward(model, [Example(s.prefix, s.candidates, 1.0, actions)], temperature=temperature)
+            found.append(np.exp(out.logprob.double().cpu().numpy()))
+    return found

@@ -1,0 +1,243 @@
+"""The learner: PPO-clip on the action tokens of the behaviour distribution, and supervised warm starts.
+
+One update in numbered points:
+
+1. Every step's tokens (`TokenTable.steps`) carry the step's advantage. Tokens were either *generated* (the behaviour
+   distribution is the model's softmax at a temperature) or *scored* (a softmax over candidates); the new probability is
+   computed under the same distribution, never under another.
+2. A policy is frozen while it collects, so equal (prefix, action) pairs have equal old probabilities. Their clipped
+   losses differ only in the advantage, and ``min(r A, clip(r) A)`` is linear in A on each side of zero: the positive
+   and the negative advantages of equal pairs are summed *exactly* before the model runs. In small worlds thousands of
+   steps become hundreds of sequences.
+3. Each occurrence has a weight given by the named aggregation, fixed before the update is split, so micro-batches
+   accumulate to the same gradient however they are cut.
+4. A sequence whose advantages are all zero adds nothing to the surrogate and is left out (unless entropy, divergence or
+   value terms need it); an update without any is skipped and counted.
+
+Departures from Schulman et al. 2017 (arXiv 1707.06347): the advantage comes from a credit assigner; the value loss is
+not clipped; no early stop on divergence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from agentgym.agents.train.config import Aggregation
+from agentgym.agents.train.examples import Example, build_examples, step_weights
+from agentgym.agents.train.forward import forward
+from agentgym.tokens import TokenStep, TokenTable
+
+__all__ = ["Learner", "UpdateStats"]
+
+Float = npt.NDArray[np.float64]
+
+
+@dataclass
+class UpdateStats:
+    """What one update did; means over the last epoch's occurrences unless said otherwise."""
+
+    loss: float = 0.0
+    entropy: float = 0.0
+    kl: float = 0.0
+    value_loss: float = 0.0
+    clip_fraction: float = 0.0
+    grad_norm: float = 0.0
+    steps: int = 0
+    sequences: int = 0
+    skipped: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return dict(vars(self))
+
+
+class Learner:
+    """Owns the optimiser of one causal language model (and its value head).
+
+    Args:
+        model: a Hugging Face causal language model.
+        value_head: maps the last hidden state of a prefix to a value, or None.
+        lr, weight_decay, max_grad_norm, clip, clip_high, entropy, kl, value_weight: see `TrainConfig`.
+        temperature: of the behaviour distribution.
+        micro_tokens: tokens in one forward pass.
+        seed: orders the minibatches.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        value_head: nn.Module | None = None,
+        lr: float = 5e-4,
+        weight_decay: float = 0.0,
+        max_grad_norm: float = 1.0,
+        clip: float = 0.2,
+        clip_high: float | None = None,
+        entropy: float = 0.0,
+        kl: float = 0.0,
+        value_weight: float = 0.5,
+        temperature: float = 1.0,
+        micro_tokens: int = 16384,
+        seed: int = 0,
+    ) -> None:
+        self.model, self.value_head = model, value_head
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        if value_head is not None:
+            self.parameters += list(value_head.parameters())
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=lr, weight_decay=weight_decay, fused=True)
+        self.max_grad_norm = max_grad_norm
+        self.clip_low, self.clip_high = clip, clip if clip_high is None else clip_high
+        self.entropy, self.kl, self.value_weight = entropy, kl, value_weight
+        self.temperature, self.micro_tokens, self.seed = temperature, micro_tokens, seed
+        self.reference: Any = None
+        self.device = next(model.parameters()).device
+
+    # ------------------------------------------------------------------ updates
+
+    def set_lr(self, lr: float) -> None:
+        """Learning rate of the next optimiser steps."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+
+    def fit_demonstrations(self, tokens: Sequence[TokenStep], *, epochs: int, batch: int) -> Iterator[float]:
+        """Supervised warm start: raise the probability of the demonstrated actions; yields each epoch's mean loss.
+
+        Equal steps are summed, so ``batch`` counts distinct prefixes.
+        """
+        weights = step_weights(tokens, "step-mean")
+        examples = build_examples(tokens, np.ones(len(tokens)), weights)
+        for epoch in range(epochs):
+            order = np.random.default_rng([self.seed, 0xD0, epoch]).permutation(len(examples))
+            total = 0.0
+            for part in _chunks(order, batch):
+                chosen = [examples[i] for i in part]
+                scale = 1.0 / sum(e.weight for e in chosen)
+                for micro in self._micro(chosen):
+                    loss = self._likelihood_loss(micro) * scale
+                    loss.backward()
+                    total += float(loss.detach()) / scale
+                self._step()
+            yield total / sum(e.weight for e in examples)
+
+    def update(
+        self,
+        tokens: TokenTable | Sequence[TokenStep],
+        advantages: Float,
+        *,
+        aggregation: Aggregation = "step-mean",
+        epochs: int = 2,
+        minibatches: int = 1,
+        horizon: int = 1,
+        value_targets: Float | None = None,
+        number: int = 0,
+    ) -> UpdateStats:
+        """One policy-gradient update.
+
+        Args:
+            tokens: the steps' tokens.
+            advantages: float64[k], in the order of ``tokens.steps()``.
+            horizon: the most action tokens of an episode, for ``aggregation="horizon"``.
+            value_targets: float64[k] for the value head.
+            number: of the update; with the learner's seed it orders the minibatches.
+        """
+        steps = list(tokens.steps()) if isinstance(tokens, TokenTable) else list(tokens)
+        if len(steps) != len(advantages):
+            raise ValueError(f"need one advantage per step with tokens ({len(steps)}), got {len(advantages)}")
+        examples = build_examples(
+            steps, advantages, step_weights(steps, aggregation, horizon), value_targets=value_targets
+        )
+        if self.entropy == 0.0 and self.kl == 0.0 and value_targets is None:
+            examples = [e for e in examples if e.active]
+        stats = UpdateStats(steps=len(steps), sequences=sum(len(e.sequences) for e in examples))
+        if not any(e.active for e in examples):
+            stats.skipped = True
+            return stats
+        for epoch in range(epochs):
+            order = np.random.default_rng([self.seed, number, epoch]).permutation(len(examples))
+            stats.loss = stats.entropy = stats.kl = stats.value_loss = stats.clip_fraction = 0.0
+            for part in np.array_split(order, min(minibatches, len(examples))):
+                for micro in self._micro([examples[i] for i in part]):
+                    # a minibatch is a share of the update: scaling by their number keeps the step size
+                    loss = self._policy_loss(micro, stats) * minibatches
+                    loss.backward()
+                stats.grad_norm = self._step()
+        return stats
+
+    def state_dict(self) -> dict[str, Any]:
+        """Optimiser state, for checkpoints."""
+        return {"optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    # ------------------------------------------------------------------ inside
+
+    def _step(self) -> float:
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return float(norm)
+
+    def _micro(self, examples: list[Example]) -> Iterator[list[Example]]:
+        """Cut into parts of at most `micro_tokens` padded tokens, similar lengths together."""
+        examples = sorted(examples, key=lambda e: e.length)
+        part: list[Example] = []
+        rows = 0
+        for e in examples:
+            more = e.rows
+            if part and (rows + more) * e.length > self.micro_tokens:
+                yield part
+                part, rows = [], 0
+            part.append(e)
+            rows += more
+        if part:
+            yield part
+
+    def _likelihood_loss(self, examples: list[Example]) -> torch.Tensor:
+        out = forward(self.model, examples)
+        return -(out.logprob * out.numbers()[0]).sum()
+
+    def _policy_loss(self, examples: list[Example], stats: UpdateStats) -> torch.Tensor:
+        out = forward(self.model, examples, temperature=self.temperature, hidden=self.value_head is not None)
+        up, down, weight = out.numbers()
+        ratio = torch.exp(out.logprob - out.old())
+        clipped = ratio.clamp(1.0 - self.clip_low, 1.0 + self.clip_high)
+        # min(r A, clip(r) A) with all A > 0 summed in `up` and all A < 0 in `down`
+        loss = -(up * torch.minimum(ratio, clipped) + down * torch.maximum(ratio, clipped)).sum()
+        with torch.no_grad():
+            outside = ((up > 0) & (ratio > clipped)) | ((down < 0) & (ratio < clipped))
+            stats.loss += float(loss)
+            stats.clip_fraction += float((weight * outside).sum())
+        mass = torch.tensor([e.weight for e in examples], dtype=torch.float32, device=self.device)
+        entropy = (mass * out.entropy).sum()
+        stats.entropy += float(entropy.detach())
+        if self.entropy:
+            loss = loss - self.entropy * entropy
+        if self.kl:
+            with torch.no_grad():
+                base = forward(self.reference, examples, temperature=self.temperature)
+            gap = base.logprob - out.logprob
+            kl = (weight * (torch.exp(gap) - gap - 1.0)).sum()
+            loss = loss + self.kl * kl
+            stats.kl += float(kl.detach())
+        if self.value_head is not None and any(e.value_weight for e in examples):
+            target = torch.tensor([e.value_target for e in examples], dtype=torch.float32, device=self.device)
+            mass = torch.tensor([e.value_weight for e in examples], dtype=torch.float32, device=self.device)
+            value = self.value_head(out.hidden).squeeze(-1).float()
+            value_loss = (mass * (value - target) ** 2).sum()
+            loss = loss + self.value_weight * value_loss
+            stats.value_loss += float(value_loss.detach())
+        return loss
+
+
+def _chunks(order: npt.NDArray[np.int64], size: int) -> Iterator[npt.NDArray[np.int64]]:
+    for k in range(0, len(order), size):
+        yield order[k : k + size]
