@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from agentgym.anchor import anchor
 from agentgym.env import ProcessEnv, Snapshot
 from agentgym.process import ProcessRecord, read_record
-from agentgym.registration import catalogue, find, load_entry_points, register
+from agentgym.registration import catalogue, find, register
+from agentgym.registration import load_entry_points as _load_entry_points
 from agentgym.task import Actor, Episode, Milestone, Task
 from agentgym.world import Events, World
 
@@ -60,4 +61,4 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'agentgym' has no attribute {name!r}")
 
 
-load_entry_points()
+_load_entry_points()

@@ -75,7 +75,7 @@ class Split:
                 yield seed
             elif idle > _PATIENCE:
                 raise UsageError(
-                    f"{self.env} has only {len(seen)} distinct {part} instances among {seed - start} seeds: ask for fewer"
+                    f"{self.env}: {len(seen)} distinct {part} instances among {seed - start} seeds; ask for fewer"
                 )
             seed += 1
 
