@@ -16,13 +16,16 @@ import numpy as np
 
 __all__ = ["anchor", "encode", "hash64"]
 
+_NUMPY_SCALARS = (np.bool_, np.integer, np.float16, np.float32, np.float64)
+"""Those whose ``item()`` is a Python number; not long doubles (padding bytes), dates or records."""
+
 
 def anchor(view: Any) -> int:
     """Hash a view of a state.
 
     A view is built from None, bool, int, float, str, bytes, tuples, lists, sets, dicts and NumPy arrays. Views that are
     equal in Python are equal here (``True == 1 == 1.0``); a tuple and a list are different; arrays are equal when
-    dtype, shape and values are. A ``bytes`` view is the fastest.
+    dtype, shape and values are; a NumPy scalar is the Python number it converts to. A ``bytes`` view is the fastest.
 
     Returns:
         a Python int in [-2**63, 2**63).
@@ -49,10 +52,10 @@ def encode(view: Any) -> bytes:
         return b"n"
     if isinstance(view, np.ndarray):
         return _encode_array(view)
-    if isinstance(view, np.generic):
+    if isinstance(view, _NUMPY_SCALARS):
         return encode(view.item())
     if isinstance(view, int):
-        return b"i%d;" % view
+        return b"i%x;" % view  # hexadecimal: Python refuses to print very long ints in decimal
     if isinstance(view, float):
         return _encode_float(view)
     if isinstance(view, tuple):
@@ -73,15 +76,19 @@ def _encode_float(value: float) -> bytes:
     if math.isnan(value):
         raise TypeError("an anchor view cannot hold NaN, which is not equal to itself; use None")
     if value.is_integer():
-        return b"i%d;" % int(value)
+        return b"i%x;" % int(value)
     return b"r" + struct.pack("<d", value)
 
 
 def _encode_array(array: np.ndarray[Any, Any]) -> bytes:
-    if array.dtype.hasobject:
-        raise TypeError("an anchor view cannot hold an object array; use a tuple")
+    kind, size = array.dtype.kind, array.dtype.itemsize
+    if kind not in "biufcUS" or (kind == "f" and size > 8) or (kind == "c" and size > 16):
+        raise TypeError(
+            "an anchor view holds arrays of bool, int, float, complex (up to 64 bits a number), str or bytes; "
+            f"got dtype {array.dtype}: use a tuple, or another dtype"
+        )
     little = array.dtype.newbyteorder("<")
-    if array.dtype.kind in "fc":
+    if kind in "fc":
         if np.isnan(array).any():
             raise TypeError("an anchor view cannot hold NaN, which is not equal to itself")
         array = array + 0  # -0.0 == 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,12 +29,13 @@ class Snapshot:
     task: int
     episode: Episode
     world: Any
-    rng: Mapping[str, Any]
+    rng: np.random.Generator
     t: int
     milestones: int
     rewarded: bool
     ended: bool
     hidden: float
+    hidden_before: float
 
 
 class ProcessEnv(gymnasium.Env[Any, Any], Generic[StateT]):
@@ -75,6 +77,8 @@ class ProcessEnv(gymnasium.Env[Any, Any], Generic[StateT]):
         self.tasks: tuple[Task[StateT], ...] = (task,) if isinstance(task, Task) else tuple(task)
         if not self.tasks:
             raise UsageError("ProcessEnv needs at least one task, got an empty sequence")
+        for each in self.tasks:
+            each.event_codes  # noqa: B018  (refuses too many or equal names now, not in the middle of an episode)
         self.task = self.tasks[0]
         self.metadata = {"render_modes": list(world.render_modes), "render_fps": world.render_fps}
         self.render_mode = render_mode
@@ -108,17 +112,14 @@ class ProcessEnv(gymnasium.Env[Any, Any], Generic[StateT]):
             options: ``{"params": {...}}`` fixes the task's parameters instead of drawing them;
                 ``{"task": k}`` picks one of several tasks.
         """
+        given = self._check_options(options)
         super().reset(seed=seed)
-        options = dict(options or {})
+        self._ended = True  # should anything below fail, there is no episode to step in
         (task_rng,) = self.np_random.spawn(1)
         k = int(task_rng.integers(len(self.tasks))) if len(self.tasks) > 1 else 0
-        k = int(options.pop("task", k))
-        if not 0 <= k < len(self.tasks):
-            raise UsageError(f"options['task'] must be in [0, {len(self.tasks)}), got {k}")
+        k = given.get("task", k)
         drawn = self.tasks[k].sample(task_rng)
-        params = options.pop("params", drawn)
-        if options:
-            raise UsageError(f"reset options are 'task' and 'params', got {sorted(options)}")
+        params = copy.deepcopy(given["params"]) if "params" in given else drawn
         self.task = self.tasks[k]
         self._wait(self.world.reset(self.task.setup(params), self.np_random, seed))
         self._state = self._wait(self.world.state())
@@ -130,7 +131,7 @@ class ProcessEnv(gymnasium.Env[Any, Any], Generic[StateT]):
         success, record = self._record(self._state, danger=False, grounded=True)
         info = self._info(record, success, codes, "")
         info["task"], info["goal"] = self.task.id, self.task.goal(params)
-        return self._wait(self.world.observe()), info
+        return self._show(), info
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Carry out one action.
@@ -144,11 +145,12 @@ class ProcessEnv(gymnasium.Env[Any, Any], Generic[StateT]):
             raise gymnasium.error.ResetNeeded("the episode is over (or never began): call reset() before step()")
         _expect_type(self.action_space, action)
         before, ep = self._state, self.episode
+        self._ended = True  # a world or task that breaks below ends the episode
         events: Events = self._wait(self.world.act(action))
         after: StateT = self._wait(self.world.state())
         self._state, self._t = after, self._t + 1
         codes = self._latch(after, events)
-        dangers = tuple(self.task.danger(before, events, after, ep))
+        dangers = tuple(dict.fromkeys(self.task.danger(before, events, after, ep)))
         for code in dangers:
             if code not in self.task.dangers:
                 raise TaskError(f"task {self.task.id}: danger code {code!r} is not declared in `dangers`")
@@ -162,7 +164,7 @@ class ProcessEnv(gymnasium.Env[Any, Any], Generic[StateT]):
         self._ended = terminated or truncated
         info = self._info(record, success, codes + tuple(f"danger:{c}" for c in dangers), events.error)
         reward = outcome if self.reward_mode == "success" else float(events.reward)
-        return self._wait(self.world.observe()), reward, terminated, truncated, info
+        return self._show(), reward, terminated, truncated, info
 
     def render(self) -> Any:
         """Render in the mode given at construction."""
@@ -211,16 +213,19 @@ class ProcessEnv(gymnasium.Env[Any, Any], Generic[StateT]):
 
     def snapshot(self) -> Snapshot:
         """A point to come back to: world, latches, start, clock and random state."""
+        if self._t < 0:
+            raise gymnasium.error.ResetNeeded("there is no episode yet: call reset() before snapshot()")
         return Snapshot(
             task=self.tasks.index(self.task),
             episode=self.episode,
             world=self._wait(self.world.snapshot()),
-            rng=self.np_random.bit_generator.state,
+            rng=copy.deepcopy(self.np_random),  # not its state alone: the stream of later resets is spawned from it
             t=self._t,
             milestones=self._milestones,
             rewarded=self._rewarded,
             ended=self._ended,
             hidden=self._hidden,
+            hidden_before=self._hidden_before,
         )
 
     def restore(self, snapshot: Snapshot, *, seed: int | None = None) -> tuple[Any, dict[str, Any]]:
@@ -229,26 +234,47 @@ class ProcessEnv(gymnasium.Env[Any, Any], Generic[StateT]):
         Returns:
             observation and info as they were, with a reset record's danger and grounded.
         """
+        self._ended = True
         if seed is None:
-            self.np_random.bit_generator.state = snapshot.rng
+            self.np_random = copy.deepcopy(snapshot.rng)
         else:
             self.np_random, self._np_random_seed = gymnasium.utils.seeding.np_random(seed)
         self._wait(self.world.restore(snapshot.world, self.np_random))
         self.task, self.episode = self.tasks[snapshot.task], snapshot.episode
         self._t, self._milestones = snapshot.t, snapshot.milestones
-        self._rewarded, self._ended, self._hidden = snapshot.rewarded, snapshot.ended, snapshot.hidden
+        self._rewarded, self._hidden, self._hidden_before = snapshot.rewarded, snapshot.hidden, snapshot.hidden_before
         self._state = self._wait(self.world.state())
         success, record = self._record(self._state, danger=False, grounded=True)
-        return self._wait(self.world.observe()), self._info(record, success, (), "")
+        self._ended = snapshot.ended
+        return self._show(), self._info(record, success, (), "")
 
     # ------------------------------------------------------------------ inside
 
     def _wait(self, value: Any) -> Any:
         return wait(value, self.world.loop_name)
 
+    def _check_options(self, options: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        options = options or {}
+        if not options.keys() <= {"task", "params"}:
+            raise UsageError(f"reset options are 'task' and 'params', got {sorted(options)}")
+        k = options.get("task", 0)
+        if type(k) is not int or not 0 <= k < len(self.tasks):
+            raise UsageError(f"options['task'] must be an int in [0, {len(self.tasks)}), got {k!r}")
+        if not isinstance(options.get("params", {}), Mapping):
+            raise UsageError(f"options['params'] must be a dict, got {type(options['params']).__name__}")
+        return options
+
+    def _show(self) -> Any:
+        """The observation; in mode ``human`` also shown, as Gymnasium wants after every reset and step."""
+        if self.render_mode == "human":
+            self.render()
+        return self._wait(self.world.observe())
+
     def _latch(self, state: StateT, events: Events) -> tuple[str, ...]:
         """Set the bits of milestones that hold now; returns the codes of those newly reached."""
         reached = set(self.task.reached(state, events, self.episode))
+        if unknown := reached.difference(m.name for m in self.task.milestones):
+            raise TaskError(f"task {self.task.id}: {sorted(unknown)} reached, but not declared in `milestones`")
         new = []
         for k, m in enumerate(self.task.milestones):
             if m.name in reached and not self._milestones >> k & 1:
@@ -265,6 +291,8 @@ class ProcessEnv(gymnasium.Env[Any, Any], Generic[StateT]):
                 f"task {task.id}: progress must lie in [0, 1] and be 1 exactly when solved, "
                 f"got progress={progress!r} with success={success}"
             )
+        if success and not task.has_success:
+            raise TaskError(f"task {task.id} declares has_success=False, but `success` came true")
         record: ProcessRecord = {
             "milestones": self._milestones,
             "progress": progress,
@@ -294,6 +322,10 @@ def _expect_type(space: gymnasium.Space[Any], action: Any) -> None:
         expected, name = str, "a str"
     elif isinstance(space, gymnasium.spaces.Dict):
         expected, name = dict, "a dict"
+    elif isinstance(space, gymnasium.spaces.Tuple):
+        expected, name = tuple, "a tuple"
+    elif isinstance(space, (gymnasium.spaces.Box, gymnasium.spaces.MultiDiscrete, gymnasium.spaces.MultiBinary)):
+        expected, name = np.ndarray, "a NumPy array"
     else:
         return
     if not isinstance(action, expected):

@@ -75,6 +75,7 @@ class Task(ABC, Generic[StateT]):
         progress_kind: how far `progress` can be trusted (see `ProgressKind`).
         horizon: steps after which the environment truncates.
         has_success: False for endless worlds (success is then always False and progress below 1).
+        no_oracle: why no script can solve this task, in a sentence; "" obliges the task to have an `oracle`.
     """
 
     id: str
@@ -83,6 +84,7 @@ class Task(ABC, Generic[StateT]):
     progress_kind: ProgressKind = "none"
     horizon: int
     has_success: bool = True
+    no_oracle: str = ""
 
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
         """Draw the parameters of one episode (JSON-like)."""

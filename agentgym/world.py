@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable
@@ -97,6 +98,16 @@ class World(ABC, Generic[StateT]):
 
 _loops: dict[str, asyncio.AbstractEventLoop] = {}
 _lock = threading.Lock()
+
+
+def _forget_loops() -> None:
+    """In a forked child the loops are there but their threads are not: waiting on one would never end."""
+    global _lock
+    _loops.clear()
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_loops)
 
 
 def loop_thread(name: str) -> asyncio.AbstractEventLoop:
