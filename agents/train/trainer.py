@@ -1,0 +1,468 @@
+"""The trainer: demonstrations, then rollouts in groups, credit, policy gradient; measured, stored and resumable."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from agentgym.agents.evaluate.stats import wilson
+from agentgym.agents.loop import Collector, Job, Rollouts
+from agentgym.agents.policy.simple import OraclePolicy
+from agentgym.agents.policy.transformers import TransformersPolicy
+from agentgym.agents.train.config import TrainConfig
+from agentgym.agents.train.demonstrations import Demonstrator, cut_at
+from agentgym.agents.train.learner import Learner, UpdateStats
+from agentgym.agents.train.models import build_policy
+from agentgym.agents.train.splits import Part, Split
+from agentgym.errors import RunError, UsageError
+from agentgym.rewards.recipes import Recipe, recipe
+from agentgym.runs import Run
+from agentgym.steps import StepTable
+from agentgym.tokens import TokenTable
+
+__all__ = ["Progress", "Score", "Trainer", "train"]
+
+Float = npt.NDArray[np.float64]
+Progress = Callable[[str, int, int, str], None]
+"""Called with (phase, done, total, a few words) as work goes on."""
+
+# trajectory numbers of the phases of a run never meet
+_DEMOS, _VALIDATION, _TEST = 1 << 40, 2 << 40, 3 << 40
+
+
+@dataclass(frozen=True)
+class Score:
+    """Success on held-out instances with a 95 % Wilson interval."""
+
+    success: float
+    low: float
+    high: float
+    episodes: int
+    progress: float
+    danger_rate: float
+    steps: float
+    errors: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return dict(vars(self))
+
+
+class Trainer:
+    """One run. Use `train` unless you need the parts.
+
+    Args:
+        config: the settings.
+        run: where rollouts, metrics and checkpoints go, or None to store nothing.
+        arm: name of this run's curve in reports.
+        policy: a ready policy instead of the one the settings describe (its start is then yours).
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        run: Run | None = None,
+        *,
+        arm: str = "",
+        policy: TransformersPolicy | None = None,
+        split: Split | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        torch.set_num_threads(config.threads)
+        self.config, self.run = config, run
+        self.arm = arm or config.recipe
+        self.recipe: Recipe = recipe(config.recipe)
+        self.split = split or Split(config.env, config.env_kwargs)
+        self.policy = policy if policy is not None else build_policy(config)
+        refusal = self.policy.untrainable
+        if refusal:
+            raise UsageError(f"this policy cannot be trained: {refusal}")
+        self.collector = Collector(slots=config.slots, workers=config.workers, step_timeout=config.step_timeout)
+        self.learner = self._new_learner()
+        self.updates_done = 0
+        self.updates_skipped = 0
+        self.env_steps = 0
+        self.cpu_seconds = 0.0
+        self._progress = progress or (lambda *_: None)
+        self._stop = False
+        with _made(config) as env:
+            self.milestones = tuple(m.name for m in env.unwrapped.task.milestones)  # type: ignore[attr-defined]
+            self.horizon = int(env.unwrapped.horizon)  # type: ignore[attr-defined]
+        self._train_seeds = self.split.seeds("train", start=1_000_000 * (config.seed + 1))
+        self._drawn: list[int] = []
+
+    def _new_learner(self) -> Learner:
+        c = self.config
+        return Learner(
+            self.policy.model,
+            value_head=self.policy.value_head,
+            lr=c.lr,
+            weight_decay=c.weight_decay,
+            max_grad_norm=c.max_grad_norm,
+            clip=c.clip,
+            clip_high=c.clip_high,
+            entropy=c.entropy,
+            kl=c.kl,
+            value_weight=c.value_weight,
+            temperature=c.temperature,
+            micro_tokens=c.micro_tokens,
+            seed=c.seed,
+        )
+
+    # ------------------------------------------------------------------ phases
+
+    def warm_start(self) -> None:
+        """Clone demonstrations of the oracle, whole or cut at a milestone."""
+        c = self.config
+        if not c.demos:
+            return
+        with self._cpu():
+            seeds = self.split.take("train", c.demos, distinct=True)
+            jobs = [Job(c.env, seed, _DEMOS + k, group=_DEMOS + k, kwargs=c.env_kwargs) for k, seed in enumerate(seeds)]
+            teacher = Demonstrator(self.policy, OraclePolicy())
+            with Collector(slots=c.slots) as collector:
+                shown = collector.collect(teacher, jobs, seed=c.seed, deterministic=True)
+            if shown.errors:
+                raise UsageError(f"a demonstration failed: {next(iter(shown.errors.values()))}")
+            tokens = cut_at(shown, self.milestones, c.demo_until)
+            self.learner.set_lr(c.demo_lr)
+            losses = self.learner.fit_demonstrations(tokens, epochs=c.demo_epochs, batch=c.demo_batch)
+            for epoch, loss in enumerate(losses):
+                self._progress("demonstrations", epoch + 1, c.demo_epochs, f"loss {loss:.3f}")
+            self.policy.flush()
+        # the optimiser's moments belong to another loss: start the policy gradient with fresh ones
+        self.learner = self._new_learner()
+        self._log(phase="demonstrations", episodes=c.demos, steps=len(tokens), loss=loss if c.demo_epochs else None)
+
+    def train(self) -> None:
+        """All remaining updates; an interrupt (Ctrl-C) stops after the update in hand and saves."""
+        c = self.config
+        if c.kl and self.learner.reference is None:
+            self.learner.reference = self.policy.frozen_copy()
+        with self._interruptible():
+            while self.updates_done < c.updates and not self._stop:
+                self.update()
+                k = self.updates_done
+                if c.validate_every and (k % c.validate_every == 0 or k == c.updates):
+                    self.measure("validation", c.validation_episodes, update=k)
+                if self.run is not None and (
+                    k == c.updates or self._stop or (c.checkpoint_every and k % c.checkpoint_every == 0)
+                ):
+                    self.save()
+        if self._stop:
+            raise KeyboardInterrupt
+
+    def update(self) -> UpdateStats:
+        """Collect one batch of groups, assign credit, step."""
+        c, k = self.config, self.updates_done
+        with self._cpu():
+            rollouts = self.collect(k)
+            steps, tokens = _usable(rollouts)
+            advantages, targets = self._credit(steps)
+            rows = _rows(steps, tokens)
+            if c.lr_decay:
+                self.learner.set_lr(c.lr * (1.0 - k / c.updates))
+            stats = self.learner.update(
+                tokens,
+                advantages[rows],
+                aggregation=c.aggregation,
+                epochs=c.epochs,
+                minibatches=c.minibatches,
+                horizon=self.horizon * (c.max_new_tokens if c.mode == "generate" else 1),
+                value_targets=None if targets is None else targets[rows],
+                number=k,
+            )
+            self.policy.set_weights_version(k + 1)
+        self.updates_done += 1
+        self.updates_skipped += stats.skipped
+        self.env_steps += len(steps)
+        self._log(
+            phase="train",
+            update=k,
+            success=float(steps.trajectories.success.mean()) if len(steps.trajectories) else None,
+            progress=float(steps.progress[steps.ends].mean()) if len(steps) else None,
+            danger_rate=float(steps.danger.mean()) if len(steps) else None,
+            env_steps=self.env_steps,
+            errors=len(rollouts.errors),
+            cpu_seconds=round(self.cpu_seconds, 3),
+            **stats.to_dict() | {"steps": len(steps)},
+        )
+        if self.run is not None and c.keep_steps and (k % c.keep_steps == 0 or self.updates_done == c.updates):
+            self._store(rollouts, advantages, phase="train", update=k)
+        done = float(steps.trajectories.success.mean()) if len(steps.trajectories) else 0.0
+        self._progress(f"training {self.arm}", k + 1, c.updates, f"success {done:.2f}")
+        return stats
+
+    def collect(self, k: int) -> Rollouts:
+        """The rollouts of update ``k``: ``groups`` training instances, ``group_size`` each."""
+        c = self.config
+        while len(self._drawn) < (k + 1) * c.groups:
+            self._drawn.append(next(self._train_seeds))
+        seeds = self._drawn[k * c.groups : (k + 1) * c.groups]
+        first = k * c.groups * c.group_size
+        jobs = [
+            Job(c.env, seed, first + g * c.group_size + i, group=k * c.groups + g, kwargs=c.env_kwargs)
+            for g, seed in enumerate(seeds)
+            for i in range(c.group_size)
+        ]
+        return self.collector.collect(
+            self.policy, jobs, seed=c.seed, deterministic=c.deterministic, weights_version=k, keep=self._keep(k)
+        )
+
+    def measure(self, part: Part, episodes: int, *, update: int, greedy: bool = False, label: str = "") -> Score:
+        """Success on ``episodes`` distinct held-out instances, one episode each."""
+        c = self.config
+        seeds = self.split.take(part, episodes, distinct=True)
+        base = (_TEST if part == "test" else _VALIDATION) + (2 * update + greedy) * (1 << 20)
+        jobs = [
+            Job(c.env, seed, base + i, group=base + i, kwargs=c.env_kwargs, greedy=greedy)
+            for i, seed in enumerate(seeds)
+        ]
+        keep = ("text", "action") if part == "test" and self.run is not None else ()
+        found = self.collector.collect(
+            self.policy, jobs, seed=c.seed, deterministic=c.deterministic, weights_version=update, keep=keep
+        )
+        steps = found.steps
+        won = int(steps.trajectories.success.sum())
+        low, high = wilson(won, episodes)
+        score = Score(
+            success=won / episodes,
+            low=low,
+            high=high,
+            episodes=episodes,
+            progress=float(steps.progress[steps.ends].mean()) if len(steps) else 0.0,
+            danger_rate=float(steps.danger.mean()) if len(steps) else 0.0,
+            steps=float(steps.lengths.mean()) if len(steps) else 0.0,
+            errors=len(found.errors),
+        )
+        tags = {"greedy": greedy} | ({"label": label} if label else {})
+        self._log(phase=part, update=update, **tags, **score.to_dict())
+        if part == "test" and self.run is not None:
+            self._store(found, self._credit(steps)[0] if len(steps) else np.empty(0), phase=part, update=update, **tags)
+        self._progress(part, episodes, episodes, f"success {score.success:.2f}")
+        return score
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def save(self) -> Path:
+        """Write a checkpoint of the updates done; a crash leaves the one before."""
+        if self.run is None:
+            raise UsageError("this trainer has no run folder to save into")
+        folder = self.run.path / "checkpoints" / f"{self.updates_done:06d}"
+        beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+        shutil.rmtree(beside, ignore_errors=True)
+        self.policy.save(beside)
+        torch.save(self.learner.state_dict(), beside / "learner.pt")
+        state = {
+            "updates_done": self.updates_done,
+            "updates_skipped": self.updates_skipped,
+            "env_steps": self.env_steps,
+            "cpu_seconds": self.cpu_seconds,
+            "arm": self.arm,
+            "config": self.config.to_dict(),
+        }
+        (beside / "state.json").write_text(json.dumps(state, indent=1))
+        shutil.rmtree(folder, ignore_errors=True)
+        beside.rename(folder)
+        return folder
+
+    def resume(self) -> bool:
+        """Go back to the newest checkpoint of the run; False when there is none yet.
+
+        Raises:
+            RunError: the checkpoint was made with other settings.
+        """
+        folder = newest_checkpoint(self.run) if self.run is not None else None
+        if folder is None:
+            return False
+        state = json.loads((folder / "state.json").read_text())
+        mine = self.config.to_dict()
+        differ = sorted(k for k in mine if mine[k] != state["config"].get(k) and k not in _FREE)
+        if differ:
+            raise RunError(f"{folder} was made with other settings ({', '.join(differ)}): resume with the same ones")
+        if self.config.kl:
+            self.policy.load_weights(folder.with_name(f"{0:06d}"))
+            self.learner.reference = self.policy.frozen_copy()
+        self.policy.load_weights(folder)
+        self.learner.load_state_dict(torch.load(folder / "learner.pt", weights_only=True))
+        for name in ("updates_done", "updates_skipped", "env_steps", "cpu_seconds"):
+            setattr(self, name, state[name])
+        self.policy.set_weights_version(self.updates_done)
+        assert self.run is not None
+        self.run.keep_metrics(lambda m: m.get("arm") != self.arm or m.get("update", -1) <= self._last_kept(m))
+        return True
+
+    def _last_kept(self, line: dict[str, Any]) -> int:
+        """Training lines number the update they describe, measurements the updates done before them."""
+        return self.updates_done - 1 if line.get("phase") == "train" else self.updates_done
+
+    def close(self) -> None:
+        """Close the environments."""
+        self.collector.close()
+        self.split.close()
+
+    # ------------------------------------------------------------------ inside
+
+    def _credit(self, steps: StepTable) -> tuple[Float, Float | None]:
+        values = steps.extras.get("value")
+        if self.config.critic and values is not None:
+            advantages = self.recipe.advantages(steps, critic_values=values)
+            return advantages, advantages + values
+        return self.recipe.advantages(steps), None
+
+    def _keep(self, k: int) -> tuple[str, ...]:
+        stored = self.run is not None and self.config.keep_steps and k % self.config.keep_steps == 0
+        return ("text", "action") if stored else ()
+
+    def _store(self, rollouts: Rollouts, advantages: Float, **tags: Any) -> None:
+        assert self.run is not None
+        steps = rollouts.steps
+        full = np.full(len(steps), np.nan)
+        full[np.isin(steps.trajectory, steps.trajectories.id[steps.trajectories.status == "ok"])] = advantages
+        self.run.append(steps.with_extra(advantage=full), rollouts.tokens, arm=self.arm, **tags)
+
+    def _log(self, **values: Any) -> None:
+        if self.run is not None:
+            self.run.log(arm=self.arm, **values)
+
+    @contextmanager
+    def _cpu(self) -> Iterator[None]:
+        """Count the processor seconds of this process (all its threads) as training."""
+        start = time.process_time()
+        try:
+            yield
+        finally:
+            self.cpu_seconds += time.process_time() - start
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Ctrl-C finishes the update in hand; a second one stops at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            if self._stop:
+                raise KeyboardInterrupt
+            self._stop = True
+            self._progress("interrupted", 0, 0, "saving after this update; press Ctrl-C again to stop at once")
+
+        before = signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+_FREE = {
+    "checkpoint_every",
+    "validate_every",
+    "keep_steps",
+    "threads",
+    "step_timeout",
+    "validation_episodes",
+    "test_episodes",
+}
+"""Settings that may change between a run and its resumption."""
+
+
+def train(
+    config: TrainConfig,
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    arm: str = "",
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """A whole run: warm start, test, updates with validation, test; returns (and stores) its summary.
+
+    Args:
+        config: the settings.
+        out: run folder; None stores nothing.
+        resume: go on from the newest checkpoint in ``out``.
+        arm: name of this run's curve.
+        progress: told how it goes.
+    """
+    run = None
+    if out is not None:
+        run = Run.open(out) if resume else Run.create(out, "train", config.to_dict())
+    trainer = Trainer(config, run, arm=arm, progress=progress)
+    try:
+        before: dict[str, Any] | None = None
+        if not (resume and trainer.resume()):
+            trainer.warm_start()
+            if run is not None:
+                trainer.save()
+        if run is not None and resume:
+            before = next((m for m in run.metrics() if m.get("phase") == "test" and m.get("label") == "before"), None)
+        if before is None and trainer.updates_done == 0:
+            before = trainer.measure("test", config.test_episodes, update=0, label="before").to_dict()
+        trainer.train()
+        done = trainer.updates_done
+        after = trainer.measure("test", config.test_episodes, update=done, label="after")
+        greedy = trainer.measure("test", config.test_episodes, update=done, greedy=True, label="greedy")
+        summary = {
+            "arm": trainer.arm,
+            "env": config.env,
+            "recipe": config.recipe,
+            "seed": config.seed,
+            "before": before,
+            "after": after.to_dict(),
+            "greedy": greedy.to_dict(),
+            "updates": done,
+            "updates_skipped": trainer.updates_skipped,
+            "env_steps": trainer.env_steps,
+            "train_cpu_seconds": round(trainer.cpu_seconds, 2),
+            "split": trainer.split.kind,
+        }
+        if run is not None:
+            run.write_summary(summary)
+        return summary
+    finally:
+        trainer.close()
+
+
+def newest_checkpoint(run: Run) -> Path | None:
+    """The folder of the run's newest complete checkpoint."""
+    found = sorted(p for p in (run.path / "checkpoints").glob("[0-9]*") if (p / "state.json").is_file())
+    return found[-1] if found else None
+
+
+def _usable(rollouts: Rollouts) -> tuple[StepTable, TokenTable]:
+    """Episodes whose world did not break."""
+    table = rollouts.steps.trajectories
+    if not rollouts.errors:
+        return rollouts.steps, rollouts.tokens
+    good = table.id[table.status == "ok"]
+    return rollouts.steps.only(good), rollouts.tokens.only(good)
+
+
+def _rows(steps: StepTable, tokens: TokenTable) -> npt.NDArray[np.int64]:
+    """Row of the StepTable of every step with tokens, in the order of ``tokens.steps()``."""
+    keys = np.rec.fromarrays([steps.trajectory, steps.t.astype(np.int64)])
+    wanted = np.array([(s.trajectory, s.t) for s in tokens.steps()], dtype=keys.dtype)
+    return np.searchsorted(keys, wanted).astype(np.int64)
+
+
+@contextmanager
+def _made(config: TrainConfig) -> Iterator[gymnasium.Env[Any, Any]]:
+    env = gymnasium.make(config.env, **config.env_kwargs)
+    try:
+        yield env
+    finally:
+        env.close()
