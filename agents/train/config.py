@@ -114,6 +114,8 @@ class TrainConfig:
     """Torch threads."""
     keep_steps: int = 10
     """Store the rollouts of every k-th update in the run folder; 0 stores none."""
+    tensorboard: bool = True
+    """Write scalars for TensorBoard into the run folder."""
 
     def __post_init__(self) -> None:
         positive = (

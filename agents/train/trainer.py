@@ -100,6 +100,7 @@ class Trainer:
         self.cpu_seconds = 0.0
         self._progress = progress or (lambda *_: None)
         self._stop = False
+        self._board: Any = None
         with _made(config) as env:
             self.milestones = tuple(m.name for m in env.unwrapped.task.milestones)  # type: ignore[attr-defined]
             self.horizon = int(env.unwrapped.horizon)  # type: ignore[attr-defined]
@@ -312,7 +313,9 @@ class Trainer:
         return self.updates_done - 1 if line.get("phase") == "train" else self.updates_done
 
     def close(self) -> None:
-        """Close the environments."""
+        """Close the environments and what is written."""
+        if self._board is not None:
+            self._board.close()
         self.collector.close()
         self.split.close()
 
@@ -337,8 +340,19 @@ class Trainer:
         self.run.append(steps.with_extra(advantage=full), rollouts.tokens, arm=self.arm, **tags)
 
     def _log(self, **values: Any) -> None:
-        if self.run is not None:
-            self.run.log(arm=self.arm, **values)
+        if self.run is None:
+            return
+        self.run.log(arm=self.arm, **values)
+        if self.config.tensorboard:
+            if self._board is None:
+                # imported late: it takes longer to load than a small run takes to train
+                from torch.utils.tensorboard import SummaryWriter
+
+                self._board = SummaryWriter(str(self.run.path / "tensorboard"))
+            phase = "-".join(str(values[k]) for k in ("phase", "label") if k in values)
+            for name, value in values.items():
+                if isinstance(value, (int, float)) and name != "update":
+                    self._board.add_scalar(f"{phase}/{name}", value, values.get("update", 0))
 
     @contextmanager
     def _cpu(self) -> Iterator[None]:
