@@ -38,9 +38,10 @@ class Console:
         """What is about to happen, in four lines."""
         self.console.print(
             f"[bold]{config.env}[/bold], seen as text, learned by a small language model.\n"
-            f"{config.demos} demonstrations show how to reach [bold]{config.demo_until}[/bold] and stop there. Then two "
-            f"copies train for {config.updates} updates\nof {config.groups} layouts x {config.group_size} rollouts: one on "
-            f"process rewards, one on outcomes alone. Tests use {config.test_episodes} layouts that were held out."
+            f"{config.demos} demonstrations show how to reach [bold]{config.demo_until}[/bold] and stop there.\n"
+            f"Then two copies train for {config.updates} updates of {config.groups} layouts x {config.group_size} "
+            f"rollouts: one on process rewards, one on outcomes alone.\n"
+            f"Tests use {config.test_episodes} layouts that were held out."
         )
 
     def progress(self, phase: str, done: int, total: int, words: str) -> None:
@@ -85,7 +86,7 @@ class Console:
             ("greedy_after", "the same, acting greedily"),
         ):
             low, high = summary["intervals"][key]
-            table.add_row(name, f"{summary[key]:.3f}", f"{low:.3f} – {high:.3f}")
+            table.add_row(name, f"{summary[key]:.3f}", f"{low:.3f} to {high:.3f}")
         self.console.print(table)
         self.console.print(
             f"Training took {summary['train_cpu_seconds']:.0f} CPU-seconds; {summary['updates_skipped']} of "

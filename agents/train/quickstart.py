@@ -141,7 +141,7 @@ def main(argv: list[str] | None = None) -> int:
     """``python -m agentgym.agents.train.quickstart [--seed N] [--out FOLDER] [--json]``."""
     parser = argparse.ArgumentParser(
         prog="quickstart",
-        description="Train a small policy on DoorKey-8x8 with process rewards, beside outcomes alone, and write a report.",
+        description="Train a small policy on DoorKey-8x8, on process rewards and on outcomes alone; write a report.",
         epilog="example: python -m agentgym.agents.train.quickstart --seed 1 --out runs/seed1",
     )
     parser.add_argument("--seed", type=int, default=CONFIG.seed, help="of everything random (default %(default)s)")
