@@ -64,7 +64,7 @@ class GymWorld(World[Transition]):
         self._last: Transition
 
     def reset(self, setup: Any, rng: np.random.Generator, seed: int | None = None) -> None:
-        """Reset the environment as ``env.reset(seed=seed, options=setup)`` would; ``rng`` is not used: it seeds itself."""
+        """Reset as ``env.reset(seed=seed, options=setup)`` would; ``rng`` is not used, the environment seeds itself."""
         observation, info = self.env.reset(seed=seed, options=dict(setup) or None)
         self._last = Transition(observation, None, 0.0, observation, info)
 
@@ -177,7 +177,8 @@ def add_process(
     """Give any Gymnasium environment the process record.
 
     The callables take a `Transition`, also the one of a reset, where its action is None. Seeds, observations, rewards,
-    terminations and truncations are the environment's own, its info stays beside the record.
+    terminations and truncations are its own (a step that is both counts as terminated), and its info stays
+    beside the record.
 
     Args:
         env: the environment.
