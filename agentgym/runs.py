@@ -29,7 +29,7 @@ import re
 import shutil
 import sys
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -266,6 +266,17 @@ class Run:
         """The trajectories already stored: what a run that goes on need not play again."""
         return set().union(*(s.ids for s in self.shards))
 
+    def keep_shards(self, keep: Callable[[Mapping[str, Tag]], bool]) -> None:
+        """Drop the appends whose tags ``keep`` refuses: those after the checkpoint from which a trainer goes on."""
+        self._write_lock()
+        for shard in self.shards:
+            if not keep(shard.tags):
+                with disk("delete", shard.path):
+                    gone = shard.path.with_name(f".{shard.path.name}")
+                    shard.path.rename(gone)
+                    shutil.rmtree(gone)
+                del self._shards[shard.path.name]
+
     # ------------------------------------------------------------------ metrics and summary
 
     def log(self, **metrics: Any) -> None:
@@ -293,6 +304,13 @@ class Run:
                 raise RunError(f"{self._metrics_path}: line {number} is not a JSON object; remove or mend that line")
             out.append(value)
         return out
+
+    def keep_metrics(self, keep: Callable[[dict[str, Any]], bool]) -> None:
+        """Drop the lines that ``keep`` refuses: those after the checkpoint from which a trainer goes on."""
+        self._write_lock()
+        lines = [json.dumps(line) + "\n" for line in self.metrics() if keep(line)]
+        with disk("write", self._metrics_path):
+            replace(self._metrics_path, "".join(lines).encode())
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write summary.json as a whole, replacing an earlier one."""
@@ -364,7 +382,7 @@ class Run:
                     raise RunError(f"{self.path} is being written by another process; wait for it or stop it") from None
                 raise
             self._writes = True
-            for left in [*self.path.glob("shards/.*"), *self.path.glob("blobs/*/.*"), *self.path.glob(".*.json")]:
+            for left in [*self.path.glob("shards/.*"), *self.path.glob("blobs/*/.*"), *self.path.glob(".*.json*")]:
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
             if self._metrics_path.exists():
                 data = self._metrics_path.read_bytes()

@@ -237,6 +237,23 @@ def test_a_missing_blob_is_said(run_folder: Path) -> None:
         Run.create(run_folder, "rollout", {}).blob("0" * 64)
 
 
+def test_a_trainer_goes_back_to_its_checkpoint(run_folder: Path) -> None:
+    """Episodes and lines after it are dropped, so that the same numbers can be given out again."""
+    run = Run.create(run_folder, "train", {})
+    for update in range(4):
+        run.append(episodes(update), arm="gigpo", update=update)
+        run.log(arm="gigpo", update=update)
+    run.append(episodes(9), arm="grpo", update=3)
+    run.keep_shards(lambda tags: tags["arm"] != "gigpo" or int(tags["update"]) < 2)
+    run.keep_metrics(lambda line: line["update"] < 2)
+    for again in (run, Run.open(run_folder)):
+        assert again.finished == {0, 1, 9}
+        assert [line["update"] for line in again.metrics()] == [0, 1]
+    run.append(episodes(2), arm="gigpo", update=2)
+    assert run.finished == {0, 1, 2, 9}
+    assert run.steps({"arm": "grpo"}).trajectories.id.tolist() == [9]
+
+
 # ---------------------------------------------------------------------- what is in run.json
 
 
