@@ -9,7 +9,7 @@ from typing import Any
 from agentgym.steps import StepTable
 from agentgym.tokens import TokenTable
 
-__all__ = ["Job", "Rollouts"]
+__all__ = ["Ended", "Job", "Rollouts"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,23 @@ class Job:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     greedy: bool = False
     options: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One episode is over, as `collect` tells it to ``on_episode``.
+
+    Attributes:
+        job: what was played; steps: how many steps it took.
+        reward: sum of the environment's rewards; success: the task was solved.
+        error: why its world broke, '' when it did not.
+    """
+
+    job: Job
+    steps: int
+    reward: float
+    success: bool
+    error: str = ""
 
 
 @dataclass(frozen=True)

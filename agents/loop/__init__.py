@@ -1,0 +1,6 @@
+"""The agent loop: jobs in, rollouts out, with whichever environments are ready forming the next batch."""
+
+from agentgym.agents.loop.collector import Collector, collect
+from agentgym.agents.loop.types import Ended, Job, Rollouts
+
+__all__ = ["Collector", "Ended", "Job", "Rollouts", "collect"]
