@@ -1,0 +1,95 @@
+"""What commands print: tables for people, JSON for machines; and environments made with advice on what went wrong."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import gymnasium
+
+from agentgym.errors import UsageError
+from agentgym.files import json_like
+from agentgym.registration import find
+
+__all__ = ["Tick", "make", "print_json", "progress", "table"]
+
+
+class Tick(Protocol):
+    """Reports progress: how many are done, of how many."""
+
+    def __call__(self, done: int, total: int) -> None: ...
+
+
+def print_json(value: Any) -> None:
+    """One line of strict JSON on stdout; numbers that are not finite become null."""
+    print(json.dumps(json_like(value), allow_nan=False))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
+    """A table on stdout. Numbers are right-aligned by being given as numbers; text is folded, never cut off."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = [[_cell(value) for value in row] for row in rows]
+    numeric = [all(_is_number(row[k]) for row in shown) and bool(shown) for k in range(len(columns))]
+    drawn = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for name, right in zip(columns, numeric, strict=True):
+        drawn.add_column(name, justify="right" if right else "left", overflow="fold", header_style="bold")
+    for row in shown:
+        drawn.add_row(*map(Text, row))
+    if sys.stdout.isatty():
+        Console().print(drawn)
+        return
+    # A pipe has no width: 80 columns would fold what the next program wants whole.
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(drawn)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3f}" if value == value else ""
+    return "" if value is None else str(value)
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).replace("-", "", 1).isdigit() or not text
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Tick]:
+    """A progress bar on stderr while the block runs; nothing when stderr is not a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def make(id: str, kwargs: Mapping[str, Any], **more: Any) -> gymnasium.Env[Any, Any]:
+    """`gymnasium.make`, with unknown ids and arguments answered in one line.
+
+    Raises:
+        UsageError: the id is unknown, or the environment takes no such argument.
+        MissingExtra: the environment's family is not installed.
+    """
+    find(id)
+    try:
+        return gymnasium.make(id, disable_env_checker=True, **{**kwargs, **more})
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        raise UsageError(
+            f"{id} does not take {' '.join(f'{k}={v!r}' for k, v in kwargs.items())} ({str(error).split(' was raised')[0]}); "
+            f"`agentgym envs --describe {id}` lists its arguments"
+        ) from error
