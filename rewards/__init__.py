@@ -1,7 +1,18 @@
-"""From process records to step rewards, and from step rewards to advantages."""
+"""Rewards and credit: step records in, step rewards and advantages out.
+
+``terms`` (`StepTable` -> step rewards) -> ``combine`` (weights, gates, normalisation) -> ``credit`` (step rewards ->
+advantages). `recipe` names a whole chain, `ShapedReward` gives its step reward to a classical loop.
+"""
+
+from __future__ import annotations
 
 if __name__ != "agentgym.rewards":
     raise ImportError(
         "this folder is imported as 'agentgym.rewards', not as 'rewards'; "
         "run `pip install -e .` in the checkout and write `import agentgym.rewards`"
     )
+
+from agentgym.rewards.recipes import RECIPES, Recipe, Term, recipe
+from agentgym.rewards.shaped import ShapedReward
+
+__all__ = ["RECIPES", "Recipe", "ShapedReward", "Term", "recipe"]

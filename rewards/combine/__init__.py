@@ -1,0 +1,42 @@
+"""Combine: several terms into one step reward. One module a rule, each with ``combine(steps, columns, **options)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from agentgym.errors import UnknownName
+from agentgym.rewards.combine import weighted
+
+__all__ = ["RULES", "Rule", "rule"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One way to combine.
+
+    Attributes:
+        combine: ``combine(steps, columns, **options) -> float64[n]``; ``columns`` maps a term's name to float64[n].
+        stepwise: it reads one row at a time, so that a stream of steps can be combined as it comes.
+    """
+
+    combine: Callable[..., npt.NDArray[np.float64]]
+    stepwise: bool = False
+
+
+RULES: dict[str, Rule] = {"weighted": Rule(weighted.combine, stepwise=True)}
+"""Every rule by name."""
+
+
+def rule(name: str) -> Rule:
+    """The named rule.
+
+    Raises:
+        UnknownName: there is none of that name.
+    """
+    if name not in RULES:
+        raise UnknownName("combination rule", name, RULES, "agentgym.rewards.combine.RULES lists them")
+    return RULES[name]

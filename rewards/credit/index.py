@@ -1,0 +1,68 @@
+"""The public index of credit assigners: name -> function, and what it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from agentgym.errors import UnknownName
+from agentgym.rewards.credit import dr_grpo, gae, gigpo, grpo, reinforce_pp, return_to_go, rloo
+
+__all__ = ["METHODS", "Assigner", "Method", "assigner", "method"]
+
+Assigner = Callable[..., npt.NDArray[np.float64]]
+"""``assign(steps, rewards=None, **options) -> float64[n]``."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One credit assigner.
+
+    Attributes:
+        assign: the function.
+        source: paper, or "ours".
+        needs_groups: it compares rollouts of one task, so a stream of single episodes cannot feed it.
+        scores_trajectories: it takes ``score``, one number per trajectory.
+        needs_critic: it takes ``values`` (and ``last_values``) of a critic.
+    """
+
+    assign: Assigner
+    source: str
+    needs_groups: bool = True
+    scores_trajectories: bool = True
+    needs_critic: bool = False
+
+
+METHODS: dict[str, Method] = {
+    "return-to-go": Method(return_to_go.assign, "Williams 1992", needs_groups=False, scores_trajectories=False),
+    "gae": Method(gae.assign, "arXiv 1506.02438", needs_groups=False, scores_trajectories=False, needs_critic=True),
+    "grpo": Method(grpo.assign, "arXiv 2402.03300"),
+    "dr-grpo": Method(dr_grpo.assign, "arXiv 2503.20783"),
+    "rloo": Method(rloo.assign, "arXiv 2402.14740"),
+    "reinforce++": Method(reinforce_pp.assign, "arXiv 2501.03262"),
+    "gigpo": Method(gigpo.assign, "arXiv 2505.10978"),
+}
+"""Every credit assigner by name."""
+
+
+def method(name: str) -> Method:
+    """The named method.
+
+    Raises:
+        UnknownName: there is none of that name.
+    """
+    if name not in METHODS:
+        raise UnknownName("credit method", name, METHODS, "agentgym.rewards.credit.METHODS lists them")
+    return METHODS[name]
+
+
+def assigner(name: str) -> Assigner:
+    """The ``assign`` function of the named method: ``assigner("gigpo")(steps)``.
+
+    Raises:
+        UnknownName: there is none of that name.
+    """
+    return method(name).assign

@@ -1,0 +1,60 @@
+"""Step tables for tests: drawn at random, or made from a short description."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from agentgym.steps import StepTable
+
+REWARDS = st.sampled_from([0.0, 1.0, 0.5, -1.0, 0.1]) | st.floats(-100, 100, allow_subnormal=False).map(
+    lambda x: round(x, 6)
+)
+"""Rewards that repeat often, and any others."""
+
+
+@st.composite
+def tables(draw: st.DrawFn, *, min_steps: int = 1, max_trajectories: int = 6, max_length: int = 5) -> StepTable:
+    """Up to three groups whose trajectories are interleaved, few anchors, so that states repeat inside and across."""
+    lengths = draw(st.lists(st.integers(1, max_length), min_size=min_steps, max_size=max_trajectories))
+    n = sum(lengths)
+    trajectory = np.repeat(np.arange(len(lengths)) * 3 - 4, lengths)  # ids need neither start at 0 nor be dense
+    group = np.repeat(draw(st.lists(st.integers(-1, 1), min_size=len(lengths), max_size=len(lengths))), lengths)
+    last = np.zeros(n, dtype=bool)
+    last[np.cumsum(lengths) - 1] = True
+    ended = np.array(draw(st.lists(st.booleans(), min_size=n, max_size=n)), dtype=bool)
+    return StepTable.from_columns(
+        trajectory=trajectory,
+        group=group.astype(np.int64),
+        reward=column(draw, n, REWARDS),
+        outcome=column(draw, len(lengths), REWARDS),
+        anchor=column(draw, n, st.sampled_from([0, 1, 2, -(2**62), 2**62]), np.int64),
+        next_anchor=column(draw, n, st.sampled_from([0, 1, 2, -(2**62), 2**62]), np.int64),
+        action=column(draw, n, st.integers(0, 2), np.int64),
+        progress_before=column(draw, n, st.floats(0, 1)),
+        progress=column(draw, n, st.floats(0, 1)),
+        grounded=column(draw, n, st.booleans(), bool),
+        danger=column(draw, n, st.booleans(), bool),
+        duration=column(draw, n, st.floats(0, 10)),
+        terminated=last & ended,
+        truncated=last & ~ended,
+    )
+
+
+def column(draw: st.DrawFn, n: int, values: st.SearchStrategy[Any], dtype: Any = np.float64) -> np.ndarray:
+    """An array of n drawn values."""
+    return np.array(draw(st.lists(values, min_size=n, max_size=n)), dtype=dtype)
+
+
+def rollouts(*scores: list[float] | tuple[list[float], int], **columns: Any) -> StepTable:
+    """One trajectory per list of step rewards; a tuple says its group too (default 0). The outcome is the sum."""
+    rewards, groups = zip(*((s, 0) if isinstance(s, list) else s for s in scores), strict=True)
+    lengths = [len(r) for r in rewards]
+    return StepTable.from_columns(
+        trajectory=np.repeat(np.arange(len(lengths)), lengths),
+        group=np.repeat(np.array(groups, dtype=np.int64), lengths),
+        reward=np.concatenate([np.asarray(r, dtype=np.float64) for r in rewards]),
+        **columns,
+    )
