@@ -1,7 +1,7 @@
 """Cell codes: every cell of a minigrid level as one byte.
 
-minigrid encodes a cell as (object, colour, state), three small numbers; `pack` makes them one byte, so that a level is a
-``bytes``, its anchor one hash and its partial view a few slices. The numbers are minigrid's own (a test compares).
+minigrid encodes a cell as (object, colour, state), three small numbers; `pack` makes them one byte, so that a level is
+a ``bytes``, its anchor one hash and its partial view a few slices. The numbers are minigrid's own (a test compares).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """True shortest numbers of actions to completion, by minigrid's rules.
 
-`to_goal` is for levels that end on a goal square, `to_object` for levels that end by picking something up. Both are exact
-and answer for *any* state an agent can bring about: keys dropped in the way, doors closed again.
+`to_goal` is for levels that end on a goal square, `to_object` for levels that end by picking something up. Both are
+exact and answer for *any* state an agent can bring about: keys dropped in the way, doors closed again.
 
 A **field** is the distance from every pose (cell × 4 + direction) of a level to completion, while the agent's way leads
 through known changes only. Entering a closed door costs 2 (toggle, then walk), entering a key's cell with empty hands
@@ -17,12 +17,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from functools import cache, lru_cache
+from heapq import heappop, heappush
 from typing import TypeAlias
 
 from agentgym.envs.grid import codes
-from agentgym.envs.grid.state import GridState, replace_cell
+from agentgym.envs.grid.state import DROP, FORWARD, LEFT, PICKUP, RIGHT, TOGGLE, GridState, replace_cell, successor
 
-__all__ = ["FAR", "to_goal"]
+__all__ = ["FAR", "to_goal", "to_object"]
 
 FAR = 30_000
 """Distance of a state from which the level cannot be completed any more."""
@@ -142,3 +143,126 @@ def _goal_field(cells: bytes, width: int, carrying: int) -> Field:
     after = _goal_field(replace_cell(cells, key, codes.EMPTY), width, cells[key])
     fetched = [(1 + after[pose], pose) for pose in _facing(width, weights, key)]
     return flow(width, weights, ends + fetched)
+
+
+def to_lava(s: GridState) -> int:
+    """Fewest turns and steps into the nearest lava, never over the goal; `FAR` if there is none in reach."""
+    if codes.KIND[s.cells[s.pos]] == codes.LAVA:
+        return 0
+    return _lava_field(s.cells, s.width)[s.pos * 4 + s.dir]
+
+
+@lru_cache(maxsize=_FIELDS)
+def _lava_field(cells: bytes, width: int) -> Field:
+    weights = _weights(cells, goal=0)
+    lava = [at for at, code in enumerate(cells) if codes.KIND[code] == codes.LAVA]
+    return flow(width, weights, [(1, pose) for at in lava for pose in _facing(width, weights, at)])
+
+
+def doors_on_way(s: GridState) -> list[int]:
+    """The doors that a shortest way from a state to the goal leads through, in its order."""
+    doors = []
+    while (here := to_goal(s)) > 0:
+        s = next(t for t in (successor(s, a) for a in (FORWARD, LEFT, RIGHT, TOGGLE, PICKUP)) if to_goal(t) == here - 1)
+        if codes.KIND[s.cells[s.pos]] == codes.DOOR and s.pos not in doors:
+            doors.append(s.pos)
+    return doors
+
+
+# ---------------------------------------------------------------------------------------------- levels with a thing
+
+_known: dict[GridState, int] = {}
+_KNOWN = 200_000
+
+
+def to_object(s: GridState, kind: int) -> int:
+    """Fewest actions until the one thing of a kind (`codes.BALL`, `codes.BOX`) is carried; `FAR` if it is lost.
+
+    The hands must be empty for it, so the key has to be put down somewhere after the lock is open, where it may stand
+    in the way; and a door opened while fetching the key stands open on the way back. No field holds all that, so this
+    is A* over the true successors, led by `bound`, which is seldom off. The distances along the way found are kept.
+    """
+    if codes.KIND[s.carrying] == kind:
+        return 0
+    found = _known.get(s)
+    if found is None:
+        if len(_known) > _KNOWN:
+            _known.clear()
+        found = _known[s] = _search(s, kind)
+    return found
+
+
+def _search(start: GridState, kind: int) -> int:
+    first = bound(start, kind)
+    if first >= FAR:
+        return FAR
+    cost = {start: 0}
+    parent: dict[GridState, GridState] = {}
+    # Among equals the one nearest to completion goes first; the counter keeps the heap from comparing states.
+    heap = [(first, first, 0, start)]
+    pushed = 0
+    while heap:
+        total, left, _, s = heappop(heap)
+        so_far = total - left
+        if so_far > cost[s]:
+            continue  # a cheaper way was found since
+        if left == 0:
+            return _keep_way(s, start, parent, so_far)
+        for action in (FORWARD, LEFT, RIGHT, PICKUP, DROP, TOGGLE):
+            if action == TOGGLE and codes.KIND[s.cells[s.front]] == kind:
+                continue  # a box that is opened is gone
+            t = successor(s, action)
+            if t is not s and so_far + 1 < cost.get(t, FAR):
+                cost[t], parent[t] = so_far + 1, s
+                left = bound(t, kind)
+                if left < FAR:
+                    pushed += 1
+                    heappush(heap, (so_far + 1 + left, left, pushed, t))
+    return FAR
+
+
+def _keep_way(s: GridState, start: GridState, parent: dict[GridState, GridState], length: int) -> int:
+    steps = 0
+    while s != start:
+        s, steps = parent[s], steps + 1
+        _known[s] = steps
+    return length
+
+
+def bound(s: GridState, kind: int) -> int:
+    """A lower bound of `to_object`: 0 if and only if the thing is carried, `FAR` only if it is out of reach.
+
+    It leaves out two costs alone: that doors which are closed now must be opened for the later errands too (they may
+    stand open by then), and that the key may lie in the way where it was put down.
+    """
+    if codes.KIND[s.carrying] == kind:
+        return 0
+    return _object_field(s.cells, s.width, s.carrying, kind, 2)[s.pos * 4 + s.dir]
+
+
+@lru_cache(maxsize=_FIELDS)
+def _object_field(cells: bytes, width: int, carrying: int, kind: int, closed: int) -> Field:
+    """`bound` over poses; ``closed`` is what entering a closed door costs on the first errand (1: may be open)."""
+    key, lock = find(cells, codes.KEY), find(cells, codes.DOOR, codes.LOCKED)
+    weights = _weights(cells, closed=closed)
+    if codes.KIND[carrying] == codes.KEY:
+        if lock >= 0:  # errand: open the lock
+            opened = replace_cell(cells, lock, codes.with_door(cells[lock], codes.OPEN))
+            after = _object_field(opened, width, carrying, kind, 1)
+            return flow(width, weights, [(1 + after[p], p) for p in _facing(width, weights, lock)])
+        after = _object_field(cells, width, codes.EMPTY, kind, 1)  # errand: put the key down before an empty cell
+        steps = (1, width, -1, -width)
+        spots = [
+            (1 + after[p], p)
+            for p in range(4 * len(cells))
+            if weights[p >> 2] and cells[(p >> 2) + steps[p & 3]] == codes.EMPTY
+        ]
+        return flow(width, weights, spots)
+    if lock >= 0 and key >= 0:  # errand: fetch the key
+        after = _object_field(replace_cell(cells, key, codes.EMPTY), width, cells[key], kind, 1)
+        return flow(width, weights, [(1 + after[p], p) for p in _facing(width, weights, key)])
+    target = find(cells, kind)  # errand: fetch the thing; a key in the way is picked up, entered and put down again
+    if target < 0:
+        return flow(width, weights, [])
+    weights = _weights(cells, key=3, closed=closed)
+    return flow(width, weights, [(1, p) for p in _facing(width, weights, target)])

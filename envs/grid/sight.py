@@ -17,9 +17,7 @@ PAD = SIZE
 """Cells of wall around a board, so that no slice of a view leaves it."""
 
 _HALF = SIZE // 2
-_SPREAD = tuple(
-    sum(0xFF << 8 * (SIZE - 1 - i) for i in range(SIZE) if m >> (SIZE - 1 - i) & 1) for m in range(1 << SIZE)
-)
+_SPREAD = tuple(sum(0xFF << 8 * i for i in range(SIZE) if mask >> i & 1) for mask in range(1 << SIZE))
 """Bit mask of a row (leftmost cell = highest bit) -> mask of the row's seven bytes as a big-endian integer."""
 
 

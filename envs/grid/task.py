@@ -14,14 +14,14 @@ from agentgym.envs.grid.words import Landmark, memory_words
 from agentgym.errors import UsageError
 from agentgym.task import Actor, Episode, Milestone, ProgressKind, Task
 
-__all__ = ["GridTask", "door_open", "has", "towards"]
+__all__ = ["GridTask", "at_goal", "door_open", "has"]
 
 
 class GridTask(Task[GridState]):
     """A minigrid level with something to reach. Subclasses say which level, how far it is, and when it is done.
 
-    Progress is ``max(0, 1 - d(state) / d(start))`` with d the fewest actions to completion by minigrid's rules: 0 at the
-    start and wherever completion is as far as it was there or out of reach, 1 if and only if solved.
+    Progress is ``max(0, 1 - d(state) / d(start))`` with d the fewest actions to completion by minigrid's rules: 0 at
+    the start and wherever completion is as far as it was there or out of reach, 1 if and only if solved.
 
     The anchor covers the whole state (cells, the agent's place, direction and load) but not what a memory view has
     shown: looking is no part of these tasks.
@@ -120,19 +120,3 @@ door_open: Milestone[GridState] = Milestone(
 at_goal: Milestone[GridState] = Milestone(
     "at_goal", "Standing on the goal square.", lambda s, ep: codes.KIND[s.cells[s.pos]] == codes.GOAL
 )
-
-
-def towards(task: GridTask, peek: Callable[[], GridState], done: Callable[[GridState], int | None]) -> Actor:
-    """An offender's skeleton: follow the oracle until ``done`` names the forbidden action, and take it.
-
-    Args:
-        task: whose oracle to follow.
-        peek: gives the true state now.
-        done: the action to take instead in this state, or None to go on.
-    """
-    while True:
-        state = peek()
-        action = done(state)
-        yield encode(task.best(state) if action is None else action, state, task.actions)
-        if action is not None:
-            return

@@ -1,18 +1,18 @@
 """The two text views, from what the agent has seen and nothing else.
 
-``text``: the strict 7×7 partial view, whole: a mission line, a line about the agent, and a line for each row of the view
-from far to near, a word a cell (``wall``, ``empty``, ``yellow-key``, ``yellow-locked-door``; ``?`` is out of sight). The
-agent stands in the middle of the last row, ``you``; left in the line is left of it.
+``text``: the strict 7×7 partial view, whole: a mission line, a line about the agent, and a line for each row of the
+view from far to near, a word a cell (``wall``, ``empty``, ``yellow-key``, ``yellow-locked-door``; ``?`` is out of
+sight). The agent stands in the middle of the last row, ``you``; left in the line is left of it.
 
 ``memory``: one short sentence of fixed shape, made to be learned from by a small model::
 
-    facing east carrying nothing front empty left wall right empty ahead empty wall ? ? door locked ahead-1 left-2
-    key ? ? goal ? ?
+    facing east carrying nothing front empty left wall right empty ahead empty wall ? ?
+    key ? ? door locked ahead-1 left-2 goal ? ?
 
 ``ahead`` gives the four cells beyond the front one. Each landmark of the task is the nearest one *remembered*, by steps
 ahead (or behind) and to the left (or right) from where the agent now stands; ``?`` while it has not been seen, ``held``
-while it is carried. Colours are left out: no family here has two things of a kind that differ in what they are good for,
-but for doors, whose state is told.
+while it is carried. Colours are left out: no family here has two things of a kind that differ in what they are good
+for, but for doors, whose state is told.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from minigrid.core.world_object import WorldObj
 from minigrid.minigrid_env import MiniGridEnv
 
 from agentgym.anchor import hash64
-from agentgym.envs.grid import actions, codes, words
+from agentgym.envs.grid import codes, words
+from agentgym.envs.grid.actions import ActionFormat, check, decode, encode
 from agentgym.envs.grid.sight import Board
 from agentgym.envs.grid.state import ACTIONS, GridState, Level, admissible, replace_cell
 from agentgym.errors import UsageError
@@ -63,22 +64,30 @@ class GridWorld(World[GridState]):
     def __init__(
         self,
         view: View = "array",
-        actions: actions.ActionFormat | None = None,
+        actions: ActionFormat | None = None,
         landmarks: Sequence[words.Landmark] = (),
     ) -> None:
         if view not in ("array", "text", "memory"):
             raise UsageError(f"view must be 'array', 'text' or 'memory', got {view!r}")
-        fmt: Any = actions or ("index" if view == "array" else "words")
+        fmt: ActionFormat = actions or ("index" if view == "array" else "words")
         if fmt not in ("index", "words", "phrases"):
             raise UsageError(f"actions must be 'index', 'words' or 'phrases', got {actions!r}")
         self.view: View = view
-        self.format: actions.ActionFormat = fmt
+        self.format: ActionFormat = fmt
         self.landmarks = tuple(landmarks)
         self.observation_space = _observation_space(view)
         self.action_space = (
             spaces.Discrete(len(ACTIONS)) if fmt == "index" else spaces.Text(max_length=80, charset=_CHARSET)
         )
         self._envs: dict[str, MiniGridEnv] = {}
+        self._env: MiniGridEnv
+        self._level: Level
+        self._state: GridState
+        self._board: Board
+        self._memory: Board
+        self._view: bytes
+        self._tracked: list[tuple[words.Landmark, tuple[int, ...]]]
+        self._layout: int
         self._error = ""
 
     # ------------------------------------------------------------------ World
@@ -97,9 +106,9 @@ class GridWorld(World[GridState]):
         """Check the action against its format and the state; if it is applicable, let minigrid carry it out."""
         before, env = self._state, self._env
         if self.format == "index":
-            number, self._error = actions.check(int(action), before)
+            number, self._error = check(int(action), before)
         else:
-            number, self._error = actions.decode(action, before, self.format)
+            number, self._error = decode(action, before, self.format)
         if self._error:
             env.step_count += 1
             return Events(grounded=False, error=self._error)
@@ -133,7 +142,7 @@ class GridWorld(World[GridState]):
 
     def admissible(self) -> tuple[Any, ...]:
         """The applicable actions in the environment's format."""
-        return tuple(actions.encode(a, self._state, self.format) for a in admissible(self._state))
+        return tuple(encode(a, self._state, self.format) for a in admissible(self._state))
 
     def snapshot(self) -> GridSnapshot:
         """See `GridSnapshot`."""
@@ -154,7 +163,7 @@ class GridWorld(World[GridState]):
         env.grid = Grid(env.width, env.height)
         env.grid.grid = [_object(code) for code in s.cells]
         env.agent_pos, env.agent_dir = (s.pos % s.width, s.pos // s.width), s.dir
-        env.carrying = _object(s.carrying)
+        env.carrying = _object(s.carrying)  # type: ignore[assignment]  # minigrid annotates None alone
         env.mission, env.step_count = snapshot.mission, snapshot.steps
         if hasattr(env, "obj"):  # "pick up the green ball": minigrid knows its ball by identity
             sought = snapshot.mission.split()[-2:]
@@ -169,17 +178,17 @@ class GridWorld(World[GridState]):
         """``ansi``: the whole map, two characters a cell; ``rgb_array`` and ``human``: minigrid's own renderer."""
         env = self._env
         if mode == "ansi":
-            return f"{env.mission}\n{env.pprint_grid()}"
+            return f"{env.mission}\n{env.pprint_grid()}"  # type: ignore[no-untyped-call]  # minigrid is partly typed
         env.render_mode = mode
         try:
-            return env.render()
+            return env.render()  # type: ignore[no-untyped-call]  # minigrid is partly typed
         finally:
             env.render_mode = None
 
     def close(self) -> None:
         """Close minigrid's windows, if any."""
         for env in self._envs.values():
-            env.close()
+            env.close()  # type: ignore[no-untyped-call]  # minigrid is partly typed
 
     # ------------------------------------------------------------------ beyond World
 
