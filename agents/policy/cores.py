@@ -167,7 +167,7 @@ class CachedCore:
         known = [lcp(slot.tokens, prompt) if slot else 0 for slot, prompt in zip(own, prompts, strict=True)]
         donors = self._donors(prompts, known)
         busy = {slot for slot in own if slot} | {slot for slot in donors if slot}
-        slots = []
+        slots: list[Slot] = []
         for row in rows:
             # Donors that a full pool cannot spare are given up: their rows then compute the prefix themselves.
             if len(busy) >= max(1, pool.max_tokens // pool.columns):

@@ -83,8 +83,8 @@ class Engine:
         cached: whether keys and values are kept (False: the model takes no prepared masks, see `cores.fits`).
         memo_hits: scored requests that were answered from memory.
 
-    Weights that change in place (an optimiser's step, ``load_state_dict``) are noticed by themselves; call `flush` after
-    anything more unusual. Not thread-safe.
+    Weights that change in place (an optimiser's step, ``load_state_dict``) are noticed by themselves; call `flush`
+    after anything more unusual. Not thread-safe.
     """
 
     def __init__(

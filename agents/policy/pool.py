@@ -8,7 +8,7 @@ never read: padding is written there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,28 +44,27 @@ class _Layer(DynamicLayer):
     """One layer of the pool in the form Transformers models expect of a cache."""
 
     def __init__(self, pool: Pool) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # not annotated upstream
         self.pool = pool
-
-    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """Allocate on the first pass, when the model has shown its number of heads, head size and dtype."""
-        # Zeros, not garbage: a masked column still enters attention as 0 times its value, and 0 times NaN is NaN.
-        size, columns = len(self.pool.slots), self.pool.columns
-        self.dtype, self.device = key_states.dtype, key_states.device
-        self.keys = key_states.new_zeros(size, key_states.shape[1], columns, key_states.shape[3])
-        self.values = value_states.new_zeros(size, value_states.shape[1], columns, value_states.shape[3])
-        self.is_initialized = True
+        self.store: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write the new columns of every batch line and return all columns that attention may read."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
+        if self.store is None:
+            # The first pass: the model has shown its number of heads, head size and dtype. Zeros, not garbage: a
+            # masked column still enters attention as 0 times its value, and 0 times NaN is NaN.
+            size, columns = len(self.pool.slots), self.pool.columns
+            self.store = (
+                key_states.new_zeros(size, key_states.shape[1], columns, key_states.shape[3]),
+                value_states.new_zeros(size, value_states.shape[1], columns, value_states.shape[3]),
+            )
         aim = self.pool.aim
-        self.keys[aim.lines, :, aim.columns] = key_states.transpose(1, 2)
-        self.values[aim.lines, :, aim.columns] = value_states.transpose(1, 2)
-        keys, values = self.keys[:, :, : aim.width], self.values[:, :, : aim.width]
+        keys, values = self.store
+        keys[aim.lines, :, aim.columns] = key_states.transpose(1, 2)
+        values[aim.lines, :, aim.columns] = value_states.transpose(1, 2)
+        keys, values = keys[:, :, : aim.width], values[:, :, : aim.width]
         if aim.start is None:
             return keys.index_select(0, aim.lines[:, 0]), values.index_select(0, aim.lines[:, 0])
         lines = slice(aim.start, aim.start + len(aim.lines))
@@ -146,9 +145,8 @@ class Pool:
         """Copy the first ``length`` columns of ``source`` to each target (whose tokens the caller sets)."""
         low = min(len(t.tokens) for t in targets)
         index = torch.tensor([t.index for t in targets], device=self.device)
-        for layer in self._ready():
-            layer.keys[index, :, low:length] = layer.keys[source.index, :, low:length]
-            layer.values[index, :, low:length] = layer.values[source.index, :, low:length]
+        for store in self._stores():
+            store[index, :, low:length] = store[source.index, :, low:length]
 
     def line_up(self, slots: Iterable[Slot]) -> None:
         """Swap slots so that the given ones lie side by side, with as few moves as possible."""
@@ -169,9 +167,8 @@ class Pool:
         width = max(len(self.slots[i].tokens) for i in holes + strays)
         to = torch.tensor(holes + strays, device=self.device)
         of = torch.tensor(strays + holes, device=self.device)
-        for layer in self._ready():
-            layer.keys[to, :, :width] = layer.keys[of, :, :width]
-            layer.values[to, :, :width] = layer.values[of, :, :width]
+        for store in self._stores():
+            store[to, :, :width] = store[of, :, :width]
         for hole, stray in zip(holes, strays, strict=True):
             self.slots[hole], self.slots[stray] = self.slots[stray], self.slots[hole]
             self.slots[hole].index, self.slots[stray].index = hole, stray
@@ -185,8 +182,9 @@ class Pool:
         self.aim = _Aim(lines, columns, first if side_by_side else None, width)
         return width
 
-    def _ready(self) -> list[_Layer]:
-        return [layer for layer in self.layers if layer.is_initialized]
+    def _stores(self) -> Iterator[torch.Tensor]:
+        for layer in self.layers:
+            yield from layer.store or ()
 
     def _disown(self, slot: Slot) -> None:
         if slot.owner is not None:
@@ -200,12 +198,15 @@ class Pool:
             if slot not in kept:
                 self._disown(slot)
         index = torch.tensor([s.index for s in keep], dtype=torch.int64, device=self.device)
-        for layer in self._ready():
-            for name in ("keys", "values"):
-                old = getattr(layer, name)
-                new = old.new_zeros(size, old.shape[1], columns, old.shape[3])
-                new[: len(keep), :, : old.shape[2]] = old[index]
-                setattr(layer, name, new)
+
+        def moved(old: torch.Tensor) -> torch.Tensor:
+            new = old.new_zeros(size, old.shape[1], columns, old.shape[3])
+            new[: len(keep), :, : old.shape[2]] = old[index]
+            return new
+
+        for layer in self.layers:
+            if layer.store is not None:
+                layer.store = moved(layer.store[0]), moved(layer.store[1])
         self.slots = [*keep, *(Slot(i) for i in range(len(keep), size))]
         for i, slot in enumerate(self.slots):
             slot.index = i

@@ -32,7 +32,7 @@ def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     vocabulary = {word: i for i, word in enumerate([*_SPECIAL, *sorted(words - set(_SPECIAL))])}
     core = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     core.pre_tokenizer = split
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # not annotated upstream
         tokenizer_object=core, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
     )
 
@@ -79,5 +79,5 @@ def small_model(
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = LlamaForCausalLM(config)
+        model: Any = LlamaForCausalLM(config)
     return model.eval(), tokenizer

@@ -1,9 +1,9 @@
 """Text to tokens in pieces, so that a context can grow by whole pieces and nothing is ever tokenised twice.
 
 A segment is ``opening + action + turn + action + turn ...`` where actions are the ids the model produced. With a chat
-template the pieces around the contents are cut out of the template's own rendering; without one a plain format is used.
-Contents (goals, observations) come from the world, so they are encoded with special tokens taken as ordinary text: a page
-that contains ``<|im_end|>`` cannot end its turn.
+template the pieces around the contents are cut out of the template's own rendering; without one a plain format is
+used. Contents (goals, observations) come from the world, so they are encoded with special tokens taken as ordinary
+text: a page that contains ``<|im_end|>`` cannot end its turn.
 """
 
 from __future__ import annotations

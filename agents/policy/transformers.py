@@ -16,11 +16,12 @@ from agentgym.agents.policy.context import Append, ContextPolicy, History, Plan
 from agentgym.agents.policy.engine import Engine, Generated, Scored
 from agentgym.agents.policy.sampling import check_sampling, pick
 from agentgym.agents.policy.template import Template
+from agentgym.agents.policy.text import observation_text
 from agentgym.agents.policy.tree import prefix_free
 from agentgym.agents.policy.types import Decision, Request, Segment, uniform
 from agentgym.errors import ModelFolderError, PolicyError, UsageError
 
-__all__ = ["TransformersPolicy", "observation_text"]
+__all__ = ["VALUE_HEAD", "TransformersPolicy"]
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "spiece.model")
 VALUE_HEAD = "value_head.safetensors"
@@ -53,9 +54,13 @@ class TransformersPolicy:
 
     Attributes:
         engine: the batched core, with counters.
+        wants_admissible: whether requests should list the admissible actions (unless only generating).
+        wants_env: False.
         value_head: the critic, or None.
         template: how texts become tokens.
     """
+
+    wants_env = False
 
     def __init__(
         self,
@@ -124,7 +129,7 @@ class TransformersPolicy:
         _check_folder(str(source))
         try:
             tokenizer = AutoTokenizer.from_pretrained(source)
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+            model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
         except (OSError, ValueError) as error:
             first = str(error).strip().partition("\n")[0][:300]
             raise ModelFolderError(
@@ -137,7 +142,6 @@ class TransformersPolicy:
         head = Path(source) / VALUE_HEAD
         if policy.value_head is not None and head.exists():
             policy.value_head.load_state_dict(load_file(head, device=str(device)))
-            policy.flush()
         return policy
 
     def save(self, folder: str | Path) -> None:
@@ -146,6 +150,11 @@ class TransformersPolicy:
         self.tokenizer.save_pretrained(folder)
         if self.value_head is not None:
             save_file({k: v.contiguous() for k, v in self.value_head.state_dict().items()}, Path(folder) / VALUE_HEAD)
+
+    @property
+    def wants_admissible(self) -> bool:
+        """Whether the loop should ask the environment for the applicable actions."""
+        return self.mode != "generate"
 
     # -- the policy contract ------------------------------------------------------------------------------------------
 
@@ -338,25 +347,6 @@ class TransformersPolicy:
         tail = tokens[-max(map(len, self.stop)) - 8 :]
         text = self.tokenizer.decode(tail, skip_special_tokens=True)
         return any(stop in text for stop in self.stop)
-
-
-def observation_text(observation: Any) -> str:
-    """The text of an observation: ``observation["text"]`` of a dict, a string itself.
-
-    Raises:
-        PolicyError: for anything else.
-    """
-    if isinstance(observation, dict) and isinstance(observation.get("text"), str):
-        observation = observation["text"]
-    if not isinstance(observation, str):
-        what = (
-            f"a dict with keys {sorted(observation)}" if isinstance(observation, dict) else type(observation).__name__
-        )
-        raise PolicyError(
-            f"a language model reads a string or a dict with 'text', got {what};"
-            " make the environment with its text view"
-        )
-    return observation
 
 
 def _segment(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -65,4 +66,4 @@ def tree(candidates: tuple[tuple[int, ...], ...]) -> Tree:
 def prefix_free(candidates: Sequence[tuple[int, ...]]) -> bool:
     """Whether no candidate is a proper beginning of another, so that none needs an end mark to be told apart."""
     ordered = sorted(set(candidates))
-    return all(b[: len(a)] != a for a, b in zip(ordered, ordered[1:], strict=False))
+    return all(b[: len(a)] != a for a, b in pairwise(ordered))
