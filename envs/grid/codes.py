@@ -45,6 +45,9 @@ for _code in range(_K * _C * len(DOOR_STATES)):
 KIND: bytes = bytes(int(k) for k in LUT[:, 0])
 """``KIND[code]`` is the object's number; also a table for ``bytes.translate``."""
 
+IS_LOCKED: bytes = bytes(int(k == 4 and s == 2) for k, s in LUT[:, ::2])
+"""Table for ``bytes.translate``: 1 for locked doors, else 0."""
+
 UNSEEN, EMPTY = pack(0), pack(1)
 WALL = pack(2, COLOURS.index("grey"))
 DOOR, KEY, BALL, BOX, GOAL, LAVA = (KINDS.index(k) for k in ("door", "key", "ball", "box", "goal", "lava"))

@@ -29,7 +29,7 @@ FAR = 30_000
 """Distance of a state from which the level cannot be completed any more."""
 
 _FIELDS = 4096
-_DEAREST = 3
+_DEAREST = 2
 """The highest cost of entering a cell."""
 
 Field: TypeAlias = "array[int]"
@@ -102,12 +102,14 @@ def _weight_table(key: int, locked: int, closed: int, goal: int) -> bytes:
     return bytes(table)
 
 
-def find(cells: bytes, kind: int, state: int | None = None) -> int:
-    """Index of the first cell with an object of a kind (and door state), or -1."""
-    for at, code in enumerate(cells):
-        if codes.KIND[code] == kind and (state is None or codes.door_state(code) == state):
-            return at
-    return -1
+def find(cells: bytes, kind: int) -> int:
+    """Index of the first cell with an object of a kind, or -1."""
+    return cells.translate(codes.KIND).find(kind)
+
+
+def find_lock(cells: bytes) -> int:
+    """Index of the first locked door, or -1."""
+    return cells.translate(codes.IS_LOCKED).find(1)
 
 
 def _facing(width: int, weights: bytes, target: int) -> list[int]:
@@ -137,7 +139,7 @@ def _goal_field(cells: bytes, width: int, carrying: int) -> Field:
     if codes.KIND[carrying] == codes.KEY:  # the lock opens like a closed door, and nothing lies in the way
         return flow(width, _weights(cells, locked=2), ends)
     key = find(cells, codes.KEY)
-    if key < 0 or find(cells, codes.DOOR, codes.LOCKED) < 0:
+    if key < 0 or find_lock(cells) < 0:
         return flow(width, _weights(cells, key=2), ends)
     weights = _weights(cells)
     after = _goal_field(replace_cell(cells, key, codes.EMPTY), width, cells[key])
@@ -160,12 +162,18 @@ def _lava_field(cells: bytes, width: int) -> Field:
 
 
 def doors_on_way(s: GridState) -> list[int]:
-    """The doors that a shortest way from a state to the goal leads through, in its order."""
-    doors = []
-    while (here := to_goal(s)) > 0:
-        s = next(t for t in (successor(s, a) for a in (FORWARD, LEFT, RIGHT, TOGGLE, PICKUP)) if to_goal(t) == here - 1)
-        if codes.KIND[s.cells[s.pos]] == codes.DOOR and s.pos not in doors:
-            doors.append(s.pos)
+    """The doors that a shortest way from a state to the goal leads through, in its order; for levels without locks."""
+    field, weights = _goal_field(s.cells, s.width, s.carrying), _weights(s.cells)
+    doors, pos, direction = [], s.pos, s.dir
+    while (here := field[pos * 4 + direction]) > 0:
+        front = pos + (1, s.width, -1, -s.width)[direction]
+        if weights[front] and field[front * 4 + direction] == here - weights[front]:
+            pos = front
+            if codes.KIND[s.cells[pos]] == codes.DOOR:
+                doors.append(pos)
+        else:
+            left = (direction - 1) % 4
+            direction = left if field[pos * 4 + left] < here else (direction + 1) % 4
     return doors
 
 
@@ -209,8 +217,8 @@ def _search(start: GridState, kind: int) -> int:
         if left == 0:
             return _keep_way(s, start, parent, so_far)
         for action in (FORWARD, LEFT, RIGHT, PICKUP, DROP, TOGGLE):
-            if action == TOGGLE and codes.KIND[s.cells[s.front]] == kind:
-                continue  # a box that is opened is gone
+            if action == TOGGLE and _spoils(s.cells[s.front], kind):
+                continue
             t = successor(s, action)
             if t is not s and so_far + 1 < cost.get(t, FAR):
                 cost[t], parent[t] = so_far + 1, s
@@ -219,6 +227,13 @@ def _search(start: GridState, kind: int) -> int:
                     pushed += 1
                     heappush(heap, (so_far + 1 + left, left, pushed, t))
     return FAR
+
+
+def _spoils(code: int, kind: int) -> bool:
+    """Toggling this cell helps nobody: a box that is opened is gone, and an open door lets through all that a closed
+    one does."""
+    is_open = codes.KIND[code] == codes.DOOR and codes.door_state(code) == codes.OPEN
+    return is_open or codes.KIND[code] == kind
 
 
 def _keep_way(s: GridState, start: GridState, parent: dict[GridState, GridState], length: int) -> int:
@@ -243,7 +258,7 @@ def bound(s: GridState, kind: int) -> int:
 @lru_cache(maxsize=_FIELDS)
 def _object_field(cells: bytes, width: int, carrying: int, kind: int, closed: int) -> Field:
     """`bound` over poses; ``closed`` is what entering a closed door costs on the first errand (1: may be open)."""
-    key, lock = find(cells, codes.KEY), find(cells, codes.DOOR, codes.LOCKED)
+    key, lock = find(cells, codes.KEY), find_lock(cells)
     weights = _weights(cells, closed=closed)
     if codes.KIND[carrying] == codes.KEY:
         if lock >= 0:  # errand: open the lock
@@ -261,8 +276,9 @@ def _object_field(cells: bytes, width: int, carrying: int, kind: int, closed: in
     if lock >= 0 and key >= 0:  # errand: fetch the key
         after = _object_field(replace_cell(cells, key, codes.EMPTY), width, cells[key], kind, 1)
         return flow(width, weights, [(1 + after[p], p) for p in _facing(width, weights, key)])
-    target = find(cells, kind)  # errand: fetch the thing; a key in the way is picked up, entered and put down again
+    if key >= 0:  # as if it lay nowhere: one field for all places where it may have been put down
+        return _object_field(replace_cell(cells, key, codes.EMPTY), width, carrying, kind, closed)
+    target = find(cells, kind)  # errand: fetch the thing
     if target < 0:
         return flow(width, weights, [])
-    weights = _weights(cells, key=3, closed=closed)
     return flow(width, weights, [(1, p) for p in _facing(width, weights, target)])

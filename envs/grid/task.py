@@ -8,7 +8,7 @@ from typing import Any
 
 from agentgym.envs.grid import codes
 from agentgym.envs.grid.actions import ActionFormat, encode
-from agentgym.envs.grid.distance import FAR
+from agentgym.envs.grid.distance import FAR, find_lock
 from agentgym.envs.grid.state import DROP, FORWARD, LEFT, PICKUP, RIGHT, TOGGLE, GridState, Level, successor
 from agentgym.envs.grid.words import Landmark, memory_words
 from agentgym.errors import UsageError
@@ -110,12 +110,8 @@ def has(name: str, kind: int, description: str) -> Milestone[GridState]:
     return Milestone(name, description, lambda s, ep: codes.KIND[s.carrying] == kind)
 
 
-def _locked(cells: bytes) -> bool:
-    return any(codes.KIND[c] == codes.DOOR and codes.door_state(c) == codes.LOCKED for c in set(cells))
-
-
 door_open: Milestone[GridState] = Milestone(
-    "door_open", "The locked door has been opened.", lambda s, ep: not _locked(s.cells)
+    "door_open", "The locked door has been opened.", lambda s, ep: find_lock(s.cells) < 0
 )
 at_goal: Milestone[GridState] = Milestone(
     "at_goal", "Standing on the goal square.", lambda s, ep: codes.KIND[s.cells[s.pos]] == codes.GOAL
