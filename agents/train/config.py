@@ -35,6 +35,8 @@ class TrainConfig:
     """Width of the small model."""
     layers: int = 2
     """Depth of the small model."""
+    heads: int = 4
+    """Attention heads of the small model."""
     mode: Literal["score", "generate"] = "score"
     """Score the environment's actions as candidates, or generate text."""
     context: str = "last:0"
@@ -119,7 +121,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         positive = (
-            "hidden layers max_new_tokens temperature groups group_size lr epochs minibatches micro_tokens slots "
+            "hidden layers heads max_new_tokens temperature groups group_size lr epochs minibatches micro_tokens slots "
             "max_grad_norm threads demo_batch demo_lr step_timeout"
         )
         for name in positive.split():

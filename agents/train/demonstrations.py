@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from agentgym.agents.loop.types import Rollouts
-from agentgym.agents.policy.types import Decision, Policy, Request, Segment
+from agentgym.agents.policy.types import Decision, Policy, Request
 from agentgym.errors import UsageError
 from agentgym.tokens import TokenStep
 
@@ -19,7 +19,7 @@ class Demonstrator:
     """A policy that acts as the teacher does and fills in the student's tokens for it.
 
     Args:
-        student: has ``imitate(requests, actions) -> list[Segment]`` (`TransformersPolicy`).
+        student: has ``record(requests, actions) -> list[Decision]`` (`TransformersPolicy`).
         teacher: any policy, usually the oracle.
     """
 
@@ -31,9 +31,8 @@ class Demonstrator:
 
     def act(self, requests: Sequence[Request]) -> list[Decision]:
         """The teacher's actions with the student's segments."""
-        decisions = self.teacher.act(requests)
-        segments: list[Segment] = self.student.imitate(requests, [d.action for d in decisions])
-        return [Decision(d.action, s) for d, s in zip(decisions, segments, strict=True)]
+        shown: list[Decision] = self.student.record(requests, [d.action for d in self.teacher.act(requests)])
+        return shown
 
     def end(self, episode: int) -> None:
         """Both forget the episode."""

@@ -110,12 +110,13 @@ def quickstart(
 
 def _contrast(config: dict[str, Any], start: Path, out: Path) -> dict[str, Any]:
     """The outcome-only arm, in a process of its own."""
+    from agentgym.agents.train.models import load_weights
     from agentgym.agents.train.trainer import Trainer
 
     settings = TrainConfig.from_dict(config)
     trainer = Trainer(settings, Run.create(out, "train", config), arm="outcomes only")
     try:
-        trainer.policy.load_weights(start)
+        load_weights(trainer.policy, start)
         trainer.train()
         after = trainer.measure("test", settings.test_episodes, update=settings.updates, label="after")
         return {

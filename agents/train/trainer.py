@@ -27,7 +27,7 @@ from agentgym.agents.policy.transformers import TransformersPolicy
 from agentgym.agents.train.config import TrainConfig
 from agentgym.agents.train.demonstrations import Demonstrator, cut_at
 from agentgym.agents.train.learner import Learner, UpdateStats
-from agentgym.agents.train.models import build_policy
+from agentgym.agents.train.models import build_policy, frozen_copy, load_weights
 from agentgym.agents.train.splits import Part, Split
 from agentgym.errors import RunError, UsageError
 from agentgym.rewards.recipes import Recipe, recipe
@@ -89,9 +89,8 @@ class Trainer:
         self.recipe: Recipe = recipe(config.recipe)
         self.split = split or Split(config.env, config.env_kwargs)
         self.policy = policy if policy is not None else build_policy(config)
-        refusal = self.policy.untrainable
-        if refusal:
-            raise UsageError(f"this policy cannot be trained: {refusal}")
+        if not self.policy.trainable:
+            raise UsageError(f"this policy cannot be trained: {self.policy.untrainable_reason}")
         self.collector = Collector(slots=config.slots, workers=config.workers, step_timeout=config.step_timeout)
         self.learner = self._new_learner()
         self.updates_done = 0
@@ -154,7 +153,7 @@ class Trainer:
         """All remaining updates; an interrupt (Ctrl-C) stops after the update in hand and saves."""
         c = self.config
         if c.kl and self.learner.reference is None:
-            self.learner.reference = self.policy.frozen_copy()
+            self.learner.reference = frozen_copy(self.policy)
         with self._interruptible():
             while self.updates_done < c.updates and not self._stop:
                 self.update()
@@ -240,7 +239,7 @@ class Trainer:
         )
         steps = found.steps
         won = int(steps.trajectories.success.sum())
-        low, high = wilson(won, episodes)
+        low, high = map(float, wilson(won, episodes))
         score = Score(
             success=won / episodes,
             low=low,
@@ -297,9 +296,9 @@ class Trainer:
         if differ:
             raise RunError(f"{folder} was made with other settings ({', '.join(differ)}): resume with the same ones")
         if self.config.kl:
-            self.policy.load_weights(folder.with_name(f"{0:06d}"))
-            self.learner.reference = self.policy.frozen_copy()
-        self.policy.load_weights(folder)
+            load_weights(self.policy, folder.with_name(f"{0:06d}"))
+            self.learner.reference = frozen_copy(self.policy)
+        load_weights(self.policy, folder)
         self.learner.load_state_dict(torch.load(folder / "learner.pt", weights_only=True))
         for name in ("updates_done", "updates_skipped", "env_steps", "cpu_seconds"):
             setattr(self, name, state[name])

@@ -1,0 +1,49 @@
+"""What all benchmarks share: the flags, the machine's description, and where results go."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def parser(doc: str) -> argparse.ArgumentParser:
+    """A parser with ``--quick``, ``--json`` and ``--save``, described by the script's docstring."""
+    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--quick", action="store_true", help="smaller, in a minute or two")
+    made.add_argument("--json", action="store_true", help="end with one JSON object of figures")
+    made.add_argument("--save", action="store_true", help="write the figures into benchmarks/results/")
+    return made
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    return {"cpu": model, "cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
+
+
+def finish(name: str, figures: dict[str, Any], options: argparse.Namespace) -> None:
+    """Save the figures when asked, and end with them as JSON when asked."""
+    if options.save:
+        RESULTS.mkdir(exist_ok=True)
+        record = {
+            "benchmark": name,
+            "date": datetime.date.today().isoformat(),
+            "command": "python " + " ".join([f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+            "machine": machine(),
+            "figures": figures,
+        }
+        (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    if options.json:
+        print(json.dumps(figures))
