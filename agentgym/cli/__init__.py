@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             raise
         return _fail(str(error), 2)
-    except Exception as error:  # noqa: BLE001  (the outermost boundary: nothing above could handle it)
+    except Exception as error:
         if debug:
             raise
         return _fail(f"unexpected {type(error).__name__}: {error}; run again with --debug to see where", 1)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from agentgym.cli._output import print_json, progress, table
-from agentgym.cli._parse import parse
+from agentgym.cli._parse import Flag, parse
 
 _PYTHON = ((3, 11), (3, 13))
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -44,7 +44,7 @@ class Command:
       agentgym doctor
     """
 
-    json: bool = False
+    json: Flag = False
     """Print JSON."""
 
     def run(self) -> int:

@@ -16,7 +16,7 @@ from gymnasium.envs.registration import load_env_creator
 
 import agentgym
 from agentgym.cli._output import make, print_json, table
-from agentgym.cli._parse import parse
+from agentgym.cli._parse import Flag, parse
 from agentgym.errors import UsageError
 
 
@@ -35,7 +35,7 @@ class Command:
     """Only this family (grid, game, web, gui, swe, or a third party's)."""
     describe: str | None = None
     """An id: its goal, milestones, progress, dangers, limits, spaces and arguments."""
-    json: bool = False
+    json: Flag = False
     """Print JSON."""
 
     def run(self) -> int:
@@ -113,11 +113,10 @@ def choices(id: str, name: str) -> tuple[Any, ...]:
 
 
 def _parameters(id: str) -> dict[str, inspect.Parameter]:
-    creator = gymnasium.spec(id).entry_point
-    if isinstance(creator, str):
-        creator = load_env_creator(creator)
-    if creator is None:
+    point = gymnasium.spec(id).entry_point
+    if point is None:
         return {}
+    creator: Any = load_env_creator(point) if isinstance(point, str) else point
     found = inspect.signature(creator, eval_str=True).parameters
     return {k: p for k, p in found.items() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import gymnasium
 
-from agentgym.errors import UsageError
+from agentgym.errors import MissingExtra, UsageError
 from agentgym.files import json_like
 from agentgym.registration import find
 
-__all__ = ["Tick", "make", "print_json", "progress", "table"]
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["Tick", "bars", "known", "make", "print_json", "progress", "require", "show", "table"]
 
 
 class Tick(Protocol):
@@ -30,7 +34,6 @@ def print_json(value: Any) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
     """A table on stdout. Numbers are right-aligned by being given as numbers; text is folded, never cut off."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -41,6 +44,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = ""
         drawn.add_column(name, justify="right" if right else "left", overflow="fold", header_style="bold")
     for row in shown:
         drawn.add_row(*map(Text, row))
+    show(drawn)
+
+
+def show(drawn: Table) -> None:
+    """Print a table on stdout."""
+    from rich.console import Console
+
     if sys.stdout.isatty():
         Console().print(drawn)
         return
@@ -76,6 +86,57 @@ def progress(what: str) -> Iterator[Tick]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+@contextmanager
+def bars() -> Iterator[Callable[[str, int, int, str], None]]:
+    """One bar on stderr for every phase of a long work; a line for each finished phase when stderr is no terminal.
+
+    Yields:
+        a function of (phase, done, total, a few words).
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+
+        def line(phase: str, done: int, total: int, words: str) -> None:
+            if done == total:
+                console.print(f"{phase}: {words}", soft_wrap=True)
+
+        yield line
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.fields[words]}"), console=console) as drawn:
+        tasks: dict[str, TaskID] = {}
+
+        def bar(phase: str, done: int, total: int, words: str) -> None:
+            if phase not in tasks:
+                tasks[phase] = drawn.add_task(phase, total=total or None, words="")
+            drawn.update(tasks[phase], completed=done, total=total or None, words=words)
+
+        yield bar
+
+
+def require(package: str, extra: str) -> None:
+    """Refuse with the command that installs it, before any work, if a package is not here.
+
+    Raises:
+        MissingExtra: it is not.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise MissingExtra(package, extra)
+
+
+def known(id: str) -> None:
+    """Refuse an id that nothing registered, with the nearest ones; ``module:id`` is taken on trust.
+
+    Raises:
+        UnknownName: it is in neither our catalogue nor Gymnasium's.
+    """
+    if ":" not in id and id not in gymnasium.registry:
+        find(id)
+
+
 def make(id: str, kwargs: Mapping[str, Any], **more: Any) -> gymnasium.Env[Any, Any]:
     """`gymnasium.make`, with unknown ids and arguments answered in one line.
 
@@ -89,7 +150,6 @@ def make(id: str, kwargs: Mapping[str, Any], **more: Any) -> gymnasium.Env[Any, 
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise
-        raise UsageError(
-            f"{id} does not take {' '.join(f'{k}={v!r}' for k, v in kwargs.items())} ({str(error).split(' was raised')[0]}); "
-            f"`agentgym envs --describe {id}` lists its arguments"
-        ) from error
+        given = " ".join(f"{k}={v!r}" for k, v in kwargs.items())
+        why = str(error).split(" was raised")[0]
+        raise UsageError(f"{id} does not take {given} ({why}); see `agentgym envs --describe {id}`") from error

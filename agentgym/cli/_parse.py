@@ -18,9 +18,12 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 from agentgym.errors import UsageError
 
-__all__ = ["parse", "parse_kwargs"]
+__all__ = ["Flag", "parse", "parse_kwargs"]
 
 T = TypeVar("T")
+
+Flag = tyro.conf.FlagCreatePairsOff[bool]
+"""An option without a value, off unless given."""
 
 
 def parse(options: type[T], command: str, words: Sequence[str], default: T | None = None) -> T:
@@ -35,17 +38,14 @@ def parse(options: type[T], command: str, words: Sequence[str], default: T | Non
     Raises:
         UsageError: an unknown, missing or malformed option, said in one line.
     """
+    given: dict[str, Any] = {} if default is None else {"default": default}
     said = io.StringIO()
     try:
         with _registry(), contextlib.redirect_stderr(said):
-            return tyro.cli(
-                options,
-                prog=f"agentgym {command}",
-                args=list(words),
-                description=inspect.getdoc(options),
-                config=(tyro.conf.FlagCreatePairsOff,),
-                **({} if default is None else {"default": default}),
+            filled: T = tyro.cli(
+                options, prog=f"agentgym {command}", args=list(words), description=inspect.getdoc(options), **given
             )
+            return filled
     except SystemExit as leave:
         if leave.code:
             raise UsageError(f"{_one_line(said.getvalue())}; see `agentgym {command} --help`") from None

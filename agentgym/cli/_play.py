@@ -15,7 +15,7 @@ from rich.text import Text
 
 from agentgym.cli._envs import choices
 from agentgym.cli._output import make, print_json
-from agentgym.cli._parse import parse
+from agentgym.cli._parse import Flag, parse
 from agentgym.errors import UsageError
 from agentgym.process import read_record
 
@@ -43,9 +43,9 @@ class Command:
     """More arguments of gymnasium.make, as KEY=VALUE words or one JSON object."""
     actions: str | None = None
     """Take these actions, separated by commas, and stop."""
-    oracle: bool = False
+    oracle: Flag = False
     """Watch the environment's oracle."""
-    json: bool = False
+    json: Flag = False
     """Print every step as one JSON line instead."""
 
     def run(self) -> int:
