@@ -8,7 +8,7 @@ model produced.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -29,8 +29,11 @@ class ContextPolicy(Protocol):
         """
         ...
 
-    def note(self, history: History, dropped: Sequence[tuple[str, str]]) -> str:
-        """Text that stands for the (observation, action) turns which the next segment no longer shows; '' for none."""
+    def note(self, history: History, dropped: Iterable[tuple[str, str]]) -> str:
+        """Text that stands for the (observation, action) turns which the next segment no longer shows; '' for none.
+
+        ``dropped`` is spelled out only as far as it is read.
+        """
         ...
 
 
@@ -41,7 +44,7 @@ class Append:
     def keep(self, history: History, added: int) -> int | None:
         return None
 
-    def note(self, history: History, dropped: Sequence[tuple[str, str]]) -> str:
+    def note(self, history: History, dropped: Iterable[tuple[str, str]]) -> str:
         return ""
 
 
@@ -62,7 +65,7 @@ class LastK:
     def keep(self, history: History, added: int) -> int | None:
         return self.k if history.shown + 1 > self.k else None
 
-    def note(self, history: History, dropped: Sequence[tuple[str, str]]) -> str:
+    def note(self, history: History, dropped: Iterable[tuple[str, str]]) -> str:
         return ""
 
 
@@ -96,8 +99,9 @@ class Summarise:
     def keep(self, history: History, added: int) -> int | None:
         return self.keep_turns if len(history.tokens) + added > self.max_tokens else None
 
-    def note(self, history: History, dropped: Sequence[tuple[str, str]]) -> str:
-        return self.write(history.goal, dropped) if dropped else ""
+    def note(self, history: History, dropped: Iterable[tuple[str, str]]) -> str:
+        turns = list(dropped)
+        return self.write(history.goal, turns) if turns else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,7 @@ class History:
             return Plan(self.index, turn, self.tokens + list(turn), self.shown + 1, observation)
         keep = min(keep, len(self.turns))
         kept, dropped = self.turns[len(self.turns) - keep :], self.turns[: len(self.turns) - keep]
-        note = policy.note(self, [(seen, template.say(action)) for seen, action in dropped])
+        note = policy.note(self, ((seen, template.say(action)) for seen, action in dropped))
         observations = [*(seen for seen, _ in kept), observation]
         new = template.opening(self.goal, observations[0], note)
         for (_, action), seen in zip(kept, observations[1:], strict=True):

@@ -7,7 +7,7 @@ sight). The agent stands in the middle of the last row, ``you``; left in the lin
 ``memory``: one short sentence of fixed shape, made to be learned from by a small model::
 
     facing east carrying nothing front empty left wall right empty ahead empty wall ? ?
-    key ? ? door locked ahead-1 left-2 goal ? ?
+    key ? ? door locked ahead1 left2 goal ? ?
 
 ``ahead`` gives the four cells beyond the front one. Each landmark of the task is the nearest one *remembered*, by steps
 ahead (or behind) and to the left (or right) from where the agent now stands; ``?`` while it has not been seen, ``held``
@@ -30,7 +30,7 @@ _MIDDLE = SIZE // 2
 _AHEAD = 4
 
 Landmark = str
-"""What a memory view tracks: a kind ("key", "door", "goal", …) or a door in one state ("closed-door", …)."""
+"""What a memory view tracks: a kind ("key", "door", "goal", …) or a door in one state ("closed_door", …)."""
 
 
 def _long(code: int) -> str:
@@ -46,7 +46,7 @@ def _long(code: int) -> str:
 def _short(code: int) -> str:
     kind = codes.kind_of(code)
     if kind == "door":
-        return f"{codes.DOOR_STATES[codes.door_state(code)]}-door"
+        return f"{codes.DOOR_STATES[codes.door_state(code)]}_door"
     return "?" if kind == "unseen" else kind
 
 
@@ -126,8 +126,8 @@ def _nearest(state: GridState, memory: Board, name: str, wanted: tuple[int, ...]
     return _place_words(
         name,
         codes.DOOR_STATES[codes.door_state(code)],
-        f"ahead-{ahead}" if ahead >= 0 else f"behind-{-ahead}",
-        f"left-{left}" if left >= 0 else f"right-{-left}",
+        f"ahead{ahead}" if ahead >= 0 else f"behind{-ahead}",
+        f"left{left}" if left >= 0 else f"right{-left}",
     )
 
 
@@ -149,6 +149,6 @@ def memory_words(landmarks: Sequence[Landmark], kinds: Sequence[str], reach: int
     words += landmarks
     if "door" in landmarks:
         words += codes.DOOR_STATES
-    words += [f"{side}-{n}" for side in ("ahead", "left") for n in range(reach + 1)]
-    words += [f"{side}-{n}" for side in ("behind", "right") for n in range(1, reach + 1)]
+    words += [f"{side}{n}" for side in ("ahead", "left") for n in range(reach + 1)]
+    words += [f"{side}{n}" for side in ("behind", "right") for n in range(1, reach + 1)]
     return tuple(dict.fromkeys((*words, *ACTIONS)))

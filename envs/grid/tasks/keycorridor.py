@@ -41,7 +41,7 @@ class KeyCorridor(GridTask):
         door_open,
         has("has_ball", codes.BALL, "The ball has been picked up."),
     )
-    landmarks = ("key", "locked-door", "closed-door", "open-door", "ball")
+    landmarks = ("key", "locked_door", "closed_door", "open_door", "ball")
     kinds = ("key", "door", "ball")
 
     def configure(self, room_size: int = 3, rows: int = 3, **level: Any) -> tuple[Level, int, str]:

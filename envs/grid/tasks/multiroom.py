@@ -46,7 +46,7 @@ class MultiRoom(GridTask):
     """See the module's docstring. Arguments: number of ``rooms``, and the ``size`` of the largest, walls included."""
 
     mission = "traverse the rooms to get to the goal"
-    landmarks = ("closed-door", "open-door", "goal")
+    landmarks = ("closed_door", "open_door", "goal")
     kinds = ("door", "goal")
     reach = 22
 
