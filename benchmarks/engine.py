@@ -1,7 +1,8 @@
 """The batched engine beside Hugging Face's own batched generation: CPU time and equal answers.
 
 The peer is `generate` on the left-padded batch, greedy, with its own cache inside each turn (the fair batched way); it
-keeps nothing between turns. Both sides see the same tokens, run on one thread, and alternate within one run. Figures are ratios of process CPU seconds, peer over engine, larger is better.
+keeps nothing between turns. Both sides see the same tokens, run on one thread, and alternate within one run. Figures
+are ratios of process CPU seconds, peer over engine; larger is better.
 
 - ``ratio_history``: every turn appends observation and action; the peer encodes the whole history again.
 - ``ratio_shared_prefix``: the same behind a long prefix equal in all episodes (instructions).
