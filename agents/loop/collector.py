@@ -13,17 +13,21 @@ import heapq
 import importlib
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
 from agentgym.agents.loop.ledger import Ledger, Live
-from agentgym.agents.loop.seats import LocalSeats, Seat
+from agentgym.agents.loop.processes import ProcessSeats
+from agentgym.agents.loop.seats import LocalSeats, Seat, Seats
 from agentgym.agents.loop.stage import Began, Reply, Reset, Stepped
+from agentgym.agents.loop.threads import ThreadSeats
 from agentgym.agents.loop.types import Ended, Job, Rollouts
 from agentgym.agents.policy.types import Policy, Request
-from agentgym.errors import UsageError
+from agentgym.errors import PolicyError, UsageError
+
+Isolation = Literal["process", "thread"]
 
 __all__ = ["Collector", "collect"]
 
@@ -32,19 +36,37 @@ class Collector:
     """Keeps environments (and their workers) alive between calls of `collect`; use it as a context manager.
 
     Args:
-        slots: episodes in flight.
-        workers: 0: environments are stepped in the calling thread, one after the other.
-        step_timeout, reset_timeout: seconds an environment may take; only where it does not run in the calling thread.
+        slots: most episodes in flight.
+        workers: 0: environments are stepped in the calling thread, one after the other. Else, how many processes (or
+            threads), each with one environment; at most so many episodes are then in flight.
+        isolation: "process" or "thread", for ``workers`` > 0 (see `agentgym.agents.loop.seats`).
+        step_timeout, reset_timeout: seconds an environment may take (a reset: making it included); for ``workers`` > 0,
+            since nothing can interrupt the calling thread.
     """
 
     def __init__(
-        self, *, slots: int = 64, workers: int = 0, step_timeout: float = 60.0, reset_timeout: float = 300.0
+        self,
+        *,
+        slots: int = 64,
+        workers: int = 0,
+        isolation: Isolation = "process",
+        step_timeout: float = 60.0,
+        reset_timeout: float = 300.0,
     ) -> None:
         if slots < 1 or workers < 0:
             raise UsageError(f"slots must be at least 1 and workers at least 0, got {slots} and {workers}")
-        self._slots = slots
+        if isolation not in ("process", "thread"):
+            raise UsageError(f"isolation must be 'process' or 'thread', got {isolation!r}")
+        if not (step_timeout > 0 and reset_timeout > 0):
+            raise UsageError(f"time-outs must be positive seconds, got {step_timeout} and {reset_timeout}")
+        self.slots = min(slots, workers) if workers else slots
         self._workers = workers
-        self._seats = LocalSeats(slots)
+        self._seats: Seats[Any]
+        if not workers:
+            self._seats = LocalSeats(self.slots)
+        else:
+            kind = ProcessSeats if isolation == "process" else ThreadSeats
+            self._seats = kind(self.slots, step_timeout, reset_timeout)
 
     def __enter__(self) -> Collector:
         return self
@@ -82,9 +104,13 @@ class Collector:
         Raises:
             UsageError: an environment does not exist, cannot be made as asked, or has no process record.
         """
-        play = _Play(self._seats, self._slots, policy, jobs, deterministic, seed)
-        play.ledger = Ledger(weights_version=weights_version, keep=keep, on_episode=on_episode)
-        return play.run()
+        if self._workers and getattr(policy, "wants_env", False):
+            raise UsageError(
+                f"{type(policy).__name__} looks into the environment itself (`wants_env`), which is out of reach with "
+                f"workers={self._workers}; use workers=0"
+            )
+        ledger = Ledger(weights_version=weights_version, keep=keep, on_episode=on_episode)
+        return _Play(self._seats, policy, jobs, ledger, deterministic, seed).run()
 
 
 def collect(
@@ -93,6 +119,7 @@ def collect(
     *,
     slots: int = 64,
     workers: int = 0,
+    isolation: Isolation = "process",
     step_timeout: float = 60.0,
     reset_timeout: float = 300.0,
     deterministic: bool = False,
@@ -102,7 +129,9 @@ def collect(
     keep: Sequence[str] = (),
 ) -> Rollouts:
     """`Collector.collect` for one call: environments are made, played and closed."""
-    with Collector(slots=slots, workers=workers, step_timeout=step_timeout, reset_timeout=reset_timeout) as collector:
+    with Collector(
+        slots=slots, workers=workers, isolation=isolation, step_timeout=step_timeout, reset_timeout=reset_timeout
+    ) as collector:
         return collector.collect(
             policy,
             jobs,
@@ -117,41 +146,31 @@ def collect(
 class _Play:
     """One call of `collect`."""
 
-    ledger: Ledger
-
     def __init__(
-        self,
-        seats: LocalSeats,
-        slots: int,
-        policy: Policy,
-        jobs: Iterable[Job],
-        deterministic: bool,
-        seed: int,
+        self, seats: Seats[Any], policy: Policy, jobs: Iterable[Job], ledger: Ledger, deterministic: bool, seed: int
     ) -> None:
-        self.seats, self.policy, self.deterministic, self.seed = seats, policy, deterministic, seed
+        self.seats, self.policy, self.ledger = seats, policy, ledger
+        self.deterministic, self.seed = deterministic, seed
         self.jobs = iter(jobs)
-        self.free = list(range(slots))
+        self.free = list(range(seats.slots))  # a heap
         self.live: dict[Seat, Live] = {}
-        self.waiting: list[tuple[int, Live, Request]] = []
+        self.waiting: list[tuple[Live, Request]] = []
         self.wants_admissible = bool(getattr(policy, "wants_admissible", False))
         self.wants_env = bool(getattr(policy, "wants_env", False))
         self.specs: dict[str, EnvSpec] = {}
         self.acting = 0.0
 
     def run(self) -> Rollouts:
+        """Play until no job is left and nobody plays."""
         began = time.perf_counter()
         try:
             self.fill()
             while self.live:
-                pending = len(self.live) > len(self.waiting)
-                if pending and (self.deterministic or not self.waiting):
-                    self.take(self.seats.poll(None))
-                elif pending:
-                    self.take(self.seats.poll(0.0))
-                if not self.deterministic or len(self.waiting) == len(self.live):
-                    self.fill()
-                ready = len(self.waiting) == len(self.live) if self.deterministic else bool(self.waiting)
-                if ready and self.waiting:
+                if self.pending:
+                    self.take(self.seats.poll(block=self.deterministic or not self.waiting))
+                    if self.fill():
+                        continue  # the new ones may be ready for this very batch
+                if self.waiting and not (self.deterministic and self.pending):
                     self.act()
         finally:
             for seat, live in self.live.items():
@@ -159,15 +178,25 @@ class _Play:
                 self.policy.end(live.job.trajectory)
         return self.ledger.rollouts(time.perf_counter() - began, self.acting)
 
-    def fill(self) -> None:
-        """Give every free slot the next job."""
+    @property
+    def pending(self) -> int:
+        """Episodes whose environment is at work."""
+        return len(self.live) - len(self.waiting)
+
+    def fill(self) -> int:
+        """Give the next jobs to the free slots; how many were begun."""
+        begun = 0
+        if self.deterministic and self.pending:
+            return begun
         while self.free and (job := next(self.jobs, None)) is not None:
             order = Reset(self.spec(job.env), job.kwargs, job.seed, job.options, self.wants_admissible)
-            seat = self.seats.take(job.env, job.kwargs)
+            seat = self.seats.take(order)
             self.live[seat] = Live(job, heapq.heappop(self.free), seat)
             self.seats.reset(seat, order)
+            begun += 1
+        return begun
 
-    def take(self, replies: list[tuple[Seat, Reply]]) -> None:
+    def take(self, replies: list[tuple[Any, Reply]]) -> None:
         """Write down what came and turn it into requests."""
         for seat, reply in replies:
             live = self.live[seat]
@@ -175,7 +204,7 @@ class _Play:
                 self.ledger.step(live, reply)
                 if reply.terminated or reply.truncated:
                     self.ledger.finish(live, reply.hidden)
-                    self.leave(seat, live)
+                    self.leave(live)
                     continue
             elif isinstance(reply, Began):
                 self.ledger.begin(live, reply)
@@ -183,23 +212,19 @@ class _Play:
                 raise UsageError(reply.error)
             else:
                 self.ledger.fail(live, reply.error)
-                self.leave(seat, live)
+                self.leave(live)
                 continue
+            job = live.job
+            env = seat.env if self.wants_env else None
             request = Request(
-                live.job.trajectory,
-                live.t,
-                reply.observation,
-                live.goal,
-                reply.admissible,
-                live.job.greedy,
-                self.seed,
-                seat.env if self.wants_env else None,
+                job.trajectory, live.t, reply.observation, live.goal, reply.admissible, job.greedy, self.seed, env
             )
-            self.waiting.append((live.slot, live, request))
+            self.waiting.append((live, request))
 
-    def leave(self, seat: Seat, live: Live) -> None:
-        del self.live[seat]
-        self.seats.give_back(seat)
+    def leave(self, live: Live) -> None:
+        """The episode is over: its slot is free."""
+        del self.live[live.seat]
+        self.seats.give_back(live.seat)
         heapq.heappush(self.free, live.slot)
         self.policy.end(live.job.trajectory)
 
@@ -207,13 +232,19 @@ class _Play:
         """One batch: everyone who waits, in the order of slots."""
         batch, self.waiting = sorted(self.waiting, key=_slot), []
         began = time.perf_counter()
-        decisions = self.policy.act([request for _, _, request in batch])
+        decisions = self.policy.act([request for _, request in batch])
         self.acting += time.perf_counter() - began
-        for (_, live, _), decision in zip(batch, decisions, strict=True):
+        if len(decisions) != len(batch):
+            raise PolicyError(
+                f"{type(self.policy).__name__}.act must return one decision for each of {len(batch)} requests, "
+                f"got {len(decisions)}"
+            )
+        for (live, _), decision in zip(batch, decisions, strict=True):
             live.decision = decision
             self.seats.step(live.seat, decision.action)
 
     def spec(self, env: str) -> EnvSpec:
+        """The registered environment; ``module:id`` imports the module first, as `gymnasium.make` does."""
         if env not in self.specs:
             module, _, name = env.rpartition(":")
             if module:
@@ -225,5 +256,5 @@ class _Play:
         return self.specs[env]
 
 
-def _slot(entry: tuple[int, Any, Any]) -> int:
-    return entry[0]
+def _slot(entry: tuple[Live, Request]) -> int:
+    return entry[0].slot

@@ -1,7 +1,8 @@
 """The environment's side of the loop: one stage makes, resets and steps one environment, wherever it stands.
 
-A stage answers every order with exactly one reply. Whatever the environment's code raises becomes a `Fault`, the
-environment is closed, and the next reset makes another; the caller's own mistakes (`UsageError`) are raised.
+A stage answers every order with exactly one reply. Whatever the environment's code raises becomes a `Fault`, and the
+next reset closes the environment and makes another (only then: closing a broken world may take long, and the loop wants
+to know). The caller's own mistakes (`UsageError`) are raised.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from agentgym.errors import UsageError
 
-__all__ = ["Began", "Fault", "Reply", "Reset", "Stage", "Stepped"]
+__all__ = ["Began", "Fault", "Reply", "Reset", "Stage", "Stepped", "answer"]
 
 log = logging.getLogger("agentgym.loop")
 
@@ -63,6 +64,8 @@ class Fault(NamedTuple):
 
 Reply = Began | Stepped | Fault
 NAN = float("nan")
+MAX_ERROR = 2000
+"""Characters of an error that are kept."""
 
 
 class Stage:
@@ -93,7 +96,7 @@ class Stage:
             admissible = self._admissible() if self._admissible else None
             return Began(observation, info, int(horizon), codes, admissible)
         except UsageError:
-            self.close()
+            self._made = None
             raise
         except Exception as error:  # noqa: BLE001  (any fault of an environment's code ends one episode, never the run)
             return self._fault("reset", error)
@@ -127,8 +130,8 @@ class Stage:
                 log.warning("closing %s failed: %s: %s", env.spec and env.spec.id, type(error).__name__, error)
 
     def _fault(self, where: str, error: Exception) -> Fault:
-        self.close()
-        return Fault(f"{type(error).__name__} in {where}: {error}")
+        self._made = None
+        return Fault(f"{type(error).__name__} in {where}: {error}"[:MAX_ERROR])
 
     def _ready(self, spec: EnvSpec, kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
         if self.env is not None and self._made == (spec.id, kwargs):
@@ -140,6 +143,14 @@ class Stage:
             raise UsageError(f"gymnasium.make({spec.id!r}, **{dict(kwargs)!r}) failed: {error}") from error
         self.env, self._made = env, (spec.id, kwargs)
         return env
+
+
+def answer(stage: Stage, order: Reset | tuple[Any]) -> Reply:
+    """The reply to an order (a `Reset`, or an action as a tuple of one) from afar, where nothing can be raised."""
+    try:
+        return stage.reset(order) if isinstance(order, Reset) else stage.step(order[0])
+    except UsageError as error:
+        return Fault(str(error), usage=True)
 
 
 def _no_record(env: str, why: str) -> UsageError:
