@@ -10,6 +10,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 
 from agentgym.check.report import NotApplicable
 from agentgym.check.trace import Moment, Trace, play, scripted
@@ -42,21 +43,21 @@ class Subject:
         self.seeds = tuple(range(seeds))
         self.steps = steps
         self.instance: Env | None = None
-        self.spec: gymnasium.envs.registration.EnvSpec | None = None
+        self.factory: Callable[[], Env]
         self._opened: list[Env] = []
         if isinstance(what, str):
-            self.spec = gymnasium.spec(find(what).id)
             self.name = what
-        elif isinstance(what, gymnasium.Env):
-            self.spec = what.spec
-            self.instance = None if what.spec else what
-            self.name = str(what)
-            self.factory: Callable[..., Env] = partial(_identity, what)
-        else:
+            self.factory = partial(gymnasium.make, gymnasium.spec(find(what).id))
+        elif not isinstance(what, gymnasium.Env):
             self.name = _name(what)
             self.factory = what
-        if self.spec is not None:
-            self.factory = partial(gymnasium.make, self.spec)
+        elif what.spec is not None:
+            self.name = str(what)
+            self.factory = partial(gymnasium.make, what.spec)
+        else:
+            self.name = str(what)
+            self.factory = partial(_identity, what)
+            self.instance = what
 
     def make(self) -> Env:
         """A fresh environment, or the only instance there is; closed by `close`."""
@@ -92,6 +93,11 @@ class Subject:
             raise NotApplicable(f"the factory cannot be sent to another process ({error})") from None
 
     # ------------------------------------------------------------------ episodes
+
+    @cached_property
+    def spec(self) -> EnvSpec | None:
+        """How Gymnasium made it, if it did."""
+        return self.make().spec
 
     @cached_property
     def process_env(self) -> ProcessEnv[Any] | None:

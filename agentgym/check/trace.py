@@ -91,6 +91,7 @@ class Trace:
         task: the task that was played, where the environment has one.
         error: what was raised, '' when nothing.
         hidden: the hidden performance at the end; None where there is none.
+        unanswered: the action during which it was raised, if it was one.
     """
 
     policy: str
@@ -99,11 +100,12 @@ class Trace:
     task: Task[Any] | None = None
     error: str = ""
     hidden: float | None = None
+    unanswered: list[Any] = field(default_factory=list)
 
     @property
     def actions(self) -> list[Any]:
-        """What was done."""
-        return [moment.action for moment in self.moments[1:]]
+        """What was done, also the action that was answered with an exception."""
+        return [moment.action for moment in self.moments[1:]] + self.unanswered
 
     @property
     def ended(self) -> bool:
@@ -164,8 +166,10 @@ def play(
         action = next(script)
         while len(trace.moments) <= limit:
             admissible = base.admissible() if isinstance(base, ProcessEnv) else None
+            trace.unanswered = [action]
             result = env.step(action)
             trace.moments.append(note(env, action, result, admissible))
+            trace.unanswered = []
             if trace.ended:
                 break
             action = script.send(result[0])
