@@ -165,7 +165,7 @@ class GridWorld(World[GridState]):
         env.agent_pos, env.agent_dir = (s.pos % s.width, s.pos // s.width), s.dir
         env.carrying = _object(s.carrying)  # type: ignore[assignment]  # minigrid annotates None alone
         env.mission, env.step_count = snapshot.mission, snapshot.steps
-        if hasattr(env, "obj"):  # "pick up the green ball": minigrid knows its ball by identity
+        if snapshot.mission.startswith("pick up"):  # "… the green ball": minigrid knows its ball by identity
             sought = snapshot.mission.split()[-2:]
             things = [*env.grid.grid, env.carrying]
             env.obj = next((o for o in things if o is not None and [o.color, o.type] == sought), None)
