@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -65,7 +66,7 @@ class Scores:
     @property
     def ok(self) -> npt.NDArray[np.bool_]:
         """bool[m]: the world did not break."""
-        return self.error == ""
+        return np.array(self.error == "", dtype=bool)
 
     def __getitem__(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Scores:
         """Some of the episodes."""
@@ -129,7 +130,7 @@ def score(steps: StepTable, tokens: TokenTable | None = None, milestones: Mappin
     return Scores(table.id, table.env, table.task, table.seed, error, {k: values[k] for k in METRICS})
 
 
-def milestone_names(env: str, kwargs: Mapping[str, object] | None = None) -> tuple[str, ...]:
+def milestone_names(env: str, kwargs: Mapping[str, Any] | None = None) -> tuple[str, ...]:
     """Names of the milestones of an environment's task, in bit order.
 
     Makes the environment without resetting it. () when it cannot be made here (not registered, an extra not installed):
@@ -148,4 +149,5 @@ def milestone_names(env: str, kwargs: Mapping[str, object] | None = None) -> tup
 
 def _popcount(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Number of bits set in each (np.bitwise_count needs NumPy 2)."""
-    return np.unpackbits(values.view(np.uint8).reshape(len(values), 8), axis=1).sum(axis=1, dtype=np.int64)
+    bits = np.unpackbits(np.ascontiguousarray(values).view(np.uint8).reshape(len(values), 8), axis=1)
+    return np.asarray(bits.sum(axis=1, dtype=np.int64))

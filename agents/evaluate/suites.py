@@ -11,7 +11,7 @@ from typing import Any
 from agentgym.errors import UnknownName, UsageError
 from agentgym.registration import catalogue
 
-__all__ = ["FIRST_SEED", "Item", "Suite", "register_suite", "suite", "suites"]
+__all__ = ["FIRST_SEED", "Item", "Suite", "register_suite", "suite", "suite_names"]
 
 FIRST_SEED = 10_000
 """Where the built-in suites' task seeds begin. Training that must not see their tasks splits by instance
@@ -82,7 +82,7 @@ def register_suite(name: str, make: Callable[[], Suite]) -> None:
     _suites[name] = make
 
 
-def suites() -> tuple[str, ...]:
+def suite_names() -> tuple[str, ...]:
     """The names that `suite` knows."""
     return tuple(_suites)
 

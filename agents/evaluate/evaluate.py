@@ -1,0 +1,281 @@
+"""Play a policy on a suite and say how it went, with intervals; stored and resumable where a run is given."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agentgym.agents.evaluate.scores import METRICS, Scores, milestone_names, score
+from agentgym.agents.evaluate.stats import Interval, bootstrap, iqm, wilson
+from agentgym.agents.evaluate.suites import Suite
+from agentgym.agents.evaluate.suites import suite as find_suite
+from agentgym.agents.loop import Collector, Ended, Job, Rollouts
+from agentgym.agents.policy.types import Policy
+from agentgym.errors import RunError, UsageError
+from agentgym.runs import Run, Tag
+from agentgym.steps import StepTable
+from agentgym.tokens import TokenTable
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["EvalResult", "evaluate", "jobs_of", "summarise"]
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """How a policy did on a suite.
+
+    Episodes whose world broke have no result of the policy's: they are left out of every metric, counted in ``errors``,
+    and `success_at_worst` takes each of them for a failure.
+
+    Attributes:
+        suite: its name. episodes: number played, broken ones included.
+        errors: why worlds broke -> how many.
+        metrics: metric -> estimate with its interval; those that no episode has are missing. ``progress_iqm`` is the
+            interquartile mean of progress.
+        by_env: environment -> the same.
+        success_at_worst: success if every broken episode had failed.
+        scores: the episodes.
+    """
+
+    suite: str
+    episodes: int
+    errors: Mapping[str, int]
+    metrics: Mapping[str, Interval]
+    by_env: Mapping[str, Mapping[str, Interval]]
+    success_at_worst: Interval
+    scores: Scores = field(repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values; numbers that are not finite are None."""
+        return {
+            "suite": self.suite,
+            "episodes": self.episodes,
+            "errors": dict(self.errors),
+            "metrics": {k: _plain(v) for k, v in self.metrics.items()},
+            "success_at_worst": _plain(self.success_at_worst),
+            "by_env": {env: {k: _plain(v) for k, v in found.items()} for env, found in self.by_env.items()},
+        }
+
+    def to_json(self) -> str:
+        """`as_dict` as one line of strict JSON."""
+        return json.dumps(self.as_dict(), allow_nan=False)
+
+    def table(self) -> Table:
+        """For the terminal (rich): one row an environment, the suite last."""
+        from rich.table import Table
+        from rich.text import Text
+
+        shown = [k for k in METRICS if k in self.metrics]
+        table = Table(title=f"{self.suite}: {self.episodes} episodes, 95 % intervals", title_justify="left")
+        table.add_column("environment")
+        for name in shown:
+            table.add_column(name.replace("_", " "), justify="right")
+        for env, found in self.by_env.items():
+            table.add_row(Text(env.removeprefix("agentgym/")), *(_cell(name, found.get(name)) for name in shown))
+        table.add_section()
+        table.add_row("all", *(_cell(name, self.metrics[name]) for name in shown), style="bold")
+        if self.errors:
+            broken = sum(self.errors.values())
+            reasons = "; ".join(f"{n} x {why}" for why, n in self.errors.items())
+            worst = _cell("success", self.success_at_worst)
+            table.caption = Text(
+                f"{broken} of {self.episodes} episodes broke and are left out ({reasons[:300]}); "
+                f"success if all of them had failed: {worst}"
+            )
+        return table
+
+
+def evaluate(
+    policy: Policy,
+    suite: str | Suite,
+    *,
+    episodes: int | None = None,
+    repeats: int = 1,
+    run: Run | None = None,
+    tags: Mapping[str, Tag] | None = None,
+    first_trajectory: int = 0,
+    greedy: bool = False,
+    seed: int = 0,
+    slots: int = 16,
+    workers: int = 0,
+    deterministic: bool = False,
+    on_episode: Callable[[Ended], object] | None = None,
+) -> EvalResult:
+    """Play every (environment, seed) of a suite and summarise.
+
+    Args:
+        policy: anything with `act` and `end`.
+        suite: a suite or its name (or JSON file).
+        episodes: at most so many seeds of each environment.
+        repeats: episodes of each seed.
+        run: stores steps (with the texts of observations and actions) and tokens; what it holds already is not played
+            again, so an evaluation that was stopped goes on when called again with the same arguments.
+        tags: given to `Run.append`; by default ``phase="test"``.
+        first_trajectory: number of the first episode, for a run that holds others too.
+        greedy: take the policy's most probable action.
+        seed: of the policy's randomness and of the intervals.
+        slots, workers, deterministic, on_episode: see `agentgym.agents.loop.Collector`.
+
+    Raises:
+        RunError: the run holds other episodes under these numbers.
+        UsageError: unknown suite or environment, or a policy that does not fit it.
+    """
+    stored_as: dict[str, Tag] = {"phase": "test", **(tags or {})}
+    chosen = suite if isinstance(suite, Suite) else find_suite(suite)
+    if episodes is not None:
+        chosen = chosen.first(episodes)
+    jobs = jobs_of(chosen, repeats=repeats, first=first_trajectory, greedy=greedy)
+    done = _done(run, jobs)
+    parts = [done] if len(done.steps.trajectories) else []
+    left = [job for job in jobs if job.trajectory not in set(done.steps.trajectories.id.tolist())]
+    size = max(64, 4 * slots)
+    with Collector(slots=slots, workers=workers) as collector:
+        for start in range(0, len(left), size):
+            part = collector.collect(
+                policy,
+                left[start : start + size],
+                deterministic=deterministic,
+                seed=seed,
+                on_episode=on_episode,
+                keep=("text", "action", "said", "error") if run is not None else (),
+            )
+            if run is not None:
+                run.append(part, None, **stored_as)
+            parts.append(part)
+    made = {item.env: milestone_names(item.env, item.kwargs) for item in chosen.items}
+    table = StepTable.concat(p.steps for p in parts)
+    scores = score(table, TokenTable.concat(p.tokens for p in parts), {k: len(v) for k, v in made.items()})
+    labels = dict(zip((job.trajectory for job in jobs), _labels(chosen, repeats), strict=True))
+    result = summarise(
+        scores, np.random.default_rng(seed), name=chosen.name, labels=[labels[k] for k in scores.trajectory.tolist()]
+    )
+    if run is not None and not tags:
+        run.write_summary(result.as_dict())
+    return result
+
+
+def jobs_of(suite: Suite, *, repeats: int = 1, first: int = 0, greedy: bool = False) -> list[Job]:
+    """The episodes of a suite, numbered from ``first`` in its order; those of one (environment, seed) are a group."""
+    if repeats < 1:
+        raise UsageError(f"repeats must be at least 1, got {repeats}")
+    jobs: list[Job] = []
+    for item in suite.items:
+        for seed in item.seeds:
+            group = first + len(jobs) // repeats
+            jobs += [
+                Job(item.env, seed, first + len(jobs) + k, group, item.kwargs, greedy=greedy) for k in range(repeats)
+            ]
+    return jobs
+
+
+def summarise(
+    scores: Scores,
+    rng: np.random.Generator,
+    *,
+    name: str = "",
+    labels: Sequence[str] | None = None,
+    resamples: int = 2000,
+) -> EvalResult:
+    """Estimates and 95 % intervals of scored episodes.
+
+    Args:
+        scores: from `score`. rng: for the bootstrap.
+        name: of the suite. labels: stratum of every episode; the environment by default.
+
+    Intervals come from the bootstrap stratified by environment. Where all episodes agree on a share (all succeed, none
+    is dangerous) it says nothing about the next episode, so a share then has Wilson's interval of the pooled count.
+    """
+    strata = np.array(scores.env if labels is None else labels, dtype=object)
+
+    def estimate(metric: str, rows: npt.NDArray[np.bool_]) -> Interval:
+        values = scores.values[metric][rows]
+        found = bootstrap(values, rng, strata=strata[rows].astype(str), resamples=resamples)
+        if metric in ("success", "danger_episodes") and found.low == found.high and found.n:
+            low, high = wilson(float(values.sum()), found.n)
+            return Interval(found.value, float(low), float(high), found.n, "wilson")
+        return found
+
+    def estimates(rows: npt.NDArray[np.bool_]) -> dict[str, Interval]:
+        have = {m: rows & ~np.isnan(v) for m, v in scores.values.items()}
+        return {m: estimate(m, measured) for m, measured in have.items() if measured.any()}
+
+    ok = scores.ok
+    metrics = estimates(ok)
+    played = ok & ~np.isnan(scores.values["progress"])
+    if played.any():
+        progress = scores.values["progress"][played]
+        labels_played = strata[played].astype(str)
+        metrics["progress_iqm"] = bootstrap(progress, rng, strata=labels_played, statistic=iqm, resamples=resamples)
+    won = float(scores.values["success"][ok].sum())
+    low, high = wilson(won, len(scores))
+    return EvalResult(
+        suite=name,
+        episodes=len(scores),
+        errors=dict(Counter(str(e).splitlines()[0] for e in scores.error[~ok]).most_common()),
+        metrics=metrics,
+        by_env={env: estimates(ok & (strata == env)) for env in dict.fromkeys(strata.tolist())},
+        success_at_worst=Interval(
+            won / len(scores) if len(scores) else math.nan, float(low), float(high), len(scores), "wilson"
+        ),
+        scores=scores,
+    )
+
+
+def _labels(suite: Suite, repeats: int) -> list[str]:
+    """The stratum of every job: its environment, with the arguments where one environment stands there twice."""
+    count = Counter(item.env for item in suite.items)
+    out: list[str] = []
+    for item in suite.items:
+        arguments = ", ".join(f"{k}={v}" for k, v in item.kwargs.items())
+        out += [item.env if count[item.env] == 1 else f"{item.env} ({arguments})"] * (len(item.seeds) * repeats)
+    return out
+
+
+def _done(run: Run | None, jobs: Sequence[Job]) -> Rollouts:
+    """The episodes of these jobs that the run holds."""
+    if run is None:
+        return Rollouts(StepTable.empty(), TokenTable.empty())
+    wanted = {job.trajectory: job for job in jobs}
+    steps, tokens = [], []
+    for shard in run.shards:
+        some = sorted(shard.ids & wanted.keys())
+        if some:
+            steps.append(shard.steps().only(some))
+            tokens.append(shard.tokens().only(some))
+    table = StepTable.concat(steps)
+    heads = table.trajectories
+    for k, env, seed in zip(heads.id.tolist(), heads.env, heads.seed.tolist(), strict=True):
+        job = wanted[k]
+        if (env, seed) != (job.env, job.seed):
+            raise RunError(
+                f"{run.path} holds {env} with seed {seed} as trajectory {k}, expected {job.env} with seed {job.seed}: "
+                "it is of another suite; name another folder or another first_trajectory"
+            )
+    return Rollouts(table, TokenTable.concat(tokens))
+
+
+def _plain(interval: Interval) -> dict[str, Any]:
+    numbers = {"value": interval.value, "low": interval.low, "high": interval.high}
+    return {
+        **{k: v if math.isfinite(v) else None for k, v in numbers.items()},
+        "n": interval.n,
+        "method": interval.method,
+    }
+
+
+def _cell(metric: str, interval: Interval | None) -> str:
+    if interval is None or not interval.n:
+        return "-"
+    if METRICS[metric].share:
+        return f"{interval.value:.0%} [{interval.low:.0%}, {interval.high:.0%}]".replace("%", " %")
+    digits = 3 if abs(interval.high) < 1 else 1
+    return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
