@@ -119,9 +119,12 @@ def _as_word(value: Any) -> str:
 
 
 def _one_line(box: str) -> str:
-    """The gist of the box that tyro draws: its first section, the usage of the option, and what was perhaps meant."""
-    lines = [line.strip("│ \t") for line in box.splitlines() if line[:1] == "│"]
-    sections = [" ".join(part) for part in _split(lines)]
+    """The gist of the box that tyro draws: its first section, the usage of the option, and what was perhaps meant.
+
+    Where stdout is not UTF-8 the box has no frame, and its title is a section of its own.
+    """
+    inside = [line.strip("│ \t") for line in box.splitlines() if line[:1] == "│"]
+    sections = _split(inside) if inside else _split(box.splitlines())[1:]
     if not sections:
         return " ".join(box.split())
     message = sections[0]
@@ -133,11 +136,12 @@ def _one_line(box: str) -> str:
     return message
 
 
-def _split(lines: list[str]) -> list[list[str]]:
+def _split(lines: Sequence[str]) -> list[str]:
+    """The text between ruled lines, each part on one line."""
     parts: list[list[str]] = [[]]
     for line in lines:
-        if set(line) == {"─"}:
+        if line.strip() and set(line.strip()) <= {"─", "-"}:
             parts.append([])
-        elif line:
-            parts[-1].append(line)
-    return [part for part in parts if part]
+        else:
+            parts[-1] += line.split()
+    return [" ".join(part) for part in parts if part]

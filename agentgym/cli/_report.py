@@ -30,10 +30,12 @@ class Command:
 
     def run(self) -> int:
         require("pyarrow", "train")
-        from agentgym.agents.evaluate.report import write_report
         from agentgym.runs import Run
 
-        page = write_report(Run.open(self.run_folder), self.out)
+        run = Run.open(self.run_folder)
+        from agentgym.agents.evaluate.report import write_report
+
+        page = write_report(run, self.out)
         print_json({"report": str(page)}) if self.json else print(page)
         return 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,23 +51,39 @@ def main(words: Sequence[str]) -> int:
     options: Any = parse(command, "train", words, default=command(settings=TrainConfig.from_dict(settings)))
     if not options.resume and (options.out / "run.json").exists():
         raise RunError(f"{options.out} holds a run already; go on with it by --resume, or name another --out")
+    if options.resume and (summary := _finished(options.out)):
+        return _print(summary, options)
     for package in ("torch", "transformers", "pyarrow"):
         require(package, "train")
     from agentgym.rewards import recipe
 
     recipe(options.settings.recipe)
     make(options.settings.env, options.settings.env_kwargs).close()
+    from transformers.utils import logging
+
     from agentgym.agents.train.trainer import train
 
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # its bar for every checkpoint would tear ours
     with bars() as progress:
         summary = train(options.settings, options.out, resume=options.resume, progress=progress)
+    return _print(summary, options)
+
+
+def _print(summary: Mapping[str, Any], options: Any) -> int:
     if options.json:
-        print_json(summary | {"out": str(options.out)})
+        print_json({**summary, "out": str(options.out)})
         return 0
     scores = [(name, summary[name]) for name in ("before", "after", "greedy") if summary.get(name)]
     columns = ("success", "low", "high", "progress", "danger_rate", "steps", "episodes")
     table(("test", *columns), [(name, *(s[c] for c in columns)) for name, s in scores], title=str(options.out))
     return 0
+
+
+def _finished(out: Path) -> dict[str, Any]:
+    """The summary of a run that has nothing left to do; else {}."""
+    from agentgym.runs import Run
+
+    return Run.open(out).summary()
 
 
 def _with_settings(config: Any) -> type[Any]:
