@@ -3,8 +3,8 @@
     python benchmarks/credit_speed.py [--quick] [--slope] [--json]
 
 The table is 20,000 episodes of 50 steps in groups of 8 (``--quick``: a tenth of it, figures scaled to a million steps).
-Every method runs in a process of its own; its peak of memory is what it allocates beside the table. ``--slope`` adds, per method, the
-log-log slope of CPU-seconds against rows up to ten million: 1 is linear.
+Every method runs in a process of its own; its peak of memory is what it allocates beside the table. ``--slope`` adds,
+per method, the log-log slope of CPU-seconds against rows up to ten million: 1 is linear.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def cpu(work: Callable[[], object], repeat: int = 3) -> float:
 
 
 def measure(name: str, episodes: int) -> dict[str, float]:
-    """CPU-seconds of one method, of numpy.argsort of the same anchors in the same run, and the peak of its own memory."""
+    """CPU-seconds of one method and of numpy.argsort of the same anchors, and the peak of the method's memory."""
     steps = table(episodes)
     more = options(name, steps)
     seconds = cpu(lambda: METHODS[name].assign(steps, **more))

@@ -75,15 +75,20 @@ def partition(column: npt.NDArray[Any]) -> Partition:
 
 
 def joint(first: Partition, second: Int) -> Partition:
-    """Rows that are equal in both share a class: one sort of a 64-bit mix, and an exact check that nothing collided."""
+    """Rows that are equal in both share a class; classes are numbered in the order of ``first``.
+
+    One stable sort of a 64-bit key, ``first`` above a hash of ``second``: on rows whose ``first`` is sorted already it
+    takes linear time, and neighbouring rows stay neighbours in memory. Runs of equal keys are checked for equality.
+    """
     if not len(second):
-        return first
-    key = first.code * _SPREAD + second
-    order = np.argsort(key)
-    ordered, outer = key[order], first.code[order]
+        return Partition(first.code, 0)
+    bits = 63 - first.count.bit_length()
+    hashed = (second * _SPREAD).view(np.uint64) >> np.uint64(64 - bits)
+    key = (first.code << bits) | hashed.view(np.int64)
+    order = np.argsort(key, kind="stable")
+    ordered, inner = key[order], second[order]
     new = ordered[1:] != ordered[:-1]
-    # With `first` equal the mix is a bijection of `second`, so only rows of unequal `first` can collide.
-    if np.any(~new & (outer[1:] != outer[:-1])):
+    if np.any(~new & (inner[1:] != inner[:-1])):  # a collision of the hash inside one class of `first`
         order = np.lexsort((second, first.code))
         outer, inner = first.code[order], second[order]
         new = (outer[1:] != outer[:-1]) | (inner[1:] != inner[:-1])

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentgym.errors import UnknownName
-from agentgym.rewards.credit import dr_grpo, gae, gigpo, grpo, reinforce_pp, return_to_go, rloo
+from agentgym.rewards.credit import dr_grpo, gae, gigpo, grpo, gtd, gtdp, hgpo, reinforce_pp, return_to_go, rloo
 
 __all__ = ["METHODS", "Assigner", "Method", "assigner", "method"]
 
@@ -44,6 +44,9 @@ METHODS: dict[str, Method] = {
     "rloo": Method(rloo.assign, "arXiv 2402.14740"),
     "reinforce++": Method(reinforce_pp.assign, "arXiv 2501.03262"),
     "gigpo": Method(gigpo.assign, "arXiv 2505.10978"),
+    "hgpo": Method(hgpo.assign, "arXiv 2602.22817"),
+    "gtd": Method(gtd.assign, "ours", scores_trajectories=False),
+    "gtdp": Method(gtdp.assign, "ours", scores_trajectories=False),
 }
 """Every credit assigner by name."""
 

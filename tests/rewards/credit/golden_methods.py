@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from agentgym.rewards.credit import dr_grpo, gigpo, grpo, reinforce_pp, rloo
+from agentgym.rewards.credit import dr_grpo, gigpo, grpo, gtd, hgpo, reinforce_pp, rloo
 from agentgym.rewards.credit.groups import suffix_sums
+from agentgym.steps import StepTable
 from tests.rewards.credit.golden_cases import Case, Comparison, codes, row_comparison
 
 OVER = {True: "rows", False: "trajectories"}
@@ -82,10 +83,52 @@ def gigpo_cases(case: Case) -> Iterator[Comparison]:
     )
 
 
+def hgpo_cases(case: Case) -> Iterator[Comparison]:
+    p = case.params
+    yield row_comparison(
+        case,
+        "advantages",
+        lambda s: hgpo.assign(
+            s,
+            history=p["history_length"],
+            alpha=p["length_weight_alpha"],
+            weights="code",
+            base_group=p["base_group"],
+            gamma=p["gamma"],
+            normalise=MODE.get(p["mode"], p["mode"]),
+            over="rows",
+            eps=p["epsilon"],
+        ),
+    )
+
+
+def gtd_cases(case: Case) -> Iterator[Comparison]:
+    p = case.params
+    table = StepTable.from_columns(**{k: np.asarray(v) for k, v in case.data["inputs"].items()})
+    for name in case.output_names():
+        prior, lam = name.split("_lambda")
+        yield Comparison(
+            name,
+            lambda prior=prior, lam=lam: gtd.assign(
+                table,
+                prior=prior,
+                lam=float(lam),
+                kappa=p["kappa"],
+                prior_count=p["prior_count"],
+                bins=p["bins"],
+                horizon=p["horizon"],
+                normalise=p["normalise"],
+            ),
+            case.output(name),
+        )
+
+
 ADAPTERS: dict[str, Callable[[Case], Iterator[Comparison]]] = {
     "grpo": grpo_cases,
     "rloo": rloo_cases,
     "gigpo": gigpo_cases,
+    "hgpo": hgpo_cases,
+    "gtd": gtd_cases,
 }
 
 NOT_BUILT = {
@@ -94,8 +137,6 @@ NOT_BUILT = {
     "cm2",
     "ensemble",
     "gdpo",
-    "gtd",
-    "hgpo",
     "istar",
     "par",
     "prime",

@@ -135,3 +135,82 @@ def gigpo(
         lambda v, vs: deviation(v, vs) / (sd(vs) + eps if normalise == "mean_std" else 1.0),
     )
     return [e + weight * s for e, s in zip(episode, step, strict=True)]
+
+
+def hgpo(steps: StepTable, history: int, alpha: float, weights: str, normalise: str, gamma: float) -> list[float]:
+    """Without the base group."""
+    returns = return_to_go(steps, gamma)
+    pasts: dict[int, list[tuple[int, ...]]] = {row: [] for row in range(len(steps))}
+    for rows in rows_of_trajectories(steps):
+        for i, row in enumerate(rows):
+            for k in range(1, min(history + 1, i + 1) + 1):
+                pasts[row].append(tuple(int(steps.anchor[r]) for r in rows[i - k + 1 : i + 1]))
+    result = []
+    for row in range(len(steps)):
+        total, weight = 0.0, 0.0
+        for k, past in enumerate(pasts[row], start=1):
+            same = [
+                returns[r]
+                for r in range(len(steps))
+                if steps.group[r] == steps.group[row] and len(pasts[r]) >= k and pasts[r][k - 1] == past
+            ]
+            a = deviation(returns[row], same) / (sd(same, 0) + 1e-6 if normalise == "mean_std" else 1.0)
+            w = (k if weights == "paper" else k + 1) ** alpha
+            total += w * a
+            weight += w if a != 0.0 else 0.0
+        result.append(total / (weight + 1e-6))
+    return result
+
+
+def gtd(steps: StepTable, prior: str, lam: float, kappa: float, count: float, bins: int, horizon: int) -> list[float]:
+    """V by plain iteration to rounding."""
+    trajectories = rows_of_trajectories(steps)
+    score = [sum(float(steps.reward[r]) for r in rows) for rows in trajectories]
+
+    def bin_of(phi: float) -> int:
+        return min(math.floor(bins * phi + 1e-9), bins)
+
+    def prior_of(group: int, phi: float) -> float:
+        if prior == "mean":
+            return mean([s for s, rows in zip(score, trajectories, strict=True) if steps.group[rows[0]] == group])
+        k = bin_of(phi)
+        there = [
+            s
+            for s, rows in zip(score, trajectories, strict=True)
+            if any(bin_of(float(steps.progress_before[r])) == k for r in rows)
+        ]
+        return (sum(there) + count * (k / bins if prior == "progress" else mean(score))) / (len(there) + count)
+
+    p: dict[tuple[int, int], float] = {}
+    for row, group in enumerate(steps.group.tolist()):
+        p[group, int(steps.next_anchor[row])] = prior_of(group, float(steps.progress[row]))
+    for row, group in enumerate(steps.group.tolist()):
+        p[group, int(steps.anchor[row])] = prior_of(group, float(steps.progress_before[row]))
+    value = dict(p)
+    for _ in range(20_000):
+        top = {x: kappa * v for x, v in p.items()}
+        bottom = dict.fromkeys(p, kappa)
+        for rows in trajectories:
+            for row in rows:
+                final = row == rows[-1]
+                if final and not steps.terminated[row]:
+                    continue
+                x = int(steps.group[row]), int(steps.anchor[row])
+                y = int(steps.group[row]), int(steps.next_anchor[row])
+                top[x] += float(steps.reward[row]) + (0.0 if final else (1 - 1 / horizon) * value[y])
+                bottom[x] += 1
+        following = {x: top[x] / bottom[x] for x in p}
+        change = max(abs(following[x] - value[x]) for x in p)
+        value = following
+        if change < 1e-14:
+            break
+    result = [0.0] * len(steps)
+    for rows in trajectories:
+        carried = 0.0
+        for row in reversed(rows):
+            group = int(steps.group[row])
+            after = 0.0 if steps.terminated[row] else value[group, int(steps.next_anchor[row])]
+            delta = float(steps.reward[row]) + after - value[group, int(steps.anchor[row])]
+            carried = delta + lam * carried
+            result[row] = carried
+    return result
