@@ -52,7 +52,7 @@ def hostile_actions(space: gymnasium.Space[Any]) -> tuple[Any, ...]:
         return STRINGS
     if isinstance(space, gymnasium.spaces.Discrete):
         low, high = int(space.start), int(space.start + space.n)
-        return (low - 1, high, high + 1, np.int64(high), 2**31, -(2**31), 2**63 - 1, -(2**63), 2**64, 10**30)
+        return (low - 1, high, high + 1, np.int64(high), 2**31, -(2**31), 2**63 - 1, -(2**63), 2**64, 10**400)
     if isinstance(space, gymnasium.spaces.Dict):
         members = space.sample()
         texts = [name for name, member in space.items() if isinstance(member, gymnasium.spaces.Text)]
