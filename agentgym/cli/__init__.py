@@ -20,7 +20,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from agentgym.errors import AgentGymError, UnknownName
+from agentgym import errors
 
 __all__ = ["COMMANDS", "main"]
 
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (`| head`) has seen enough. Python would complain again when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except AgentGymError as error:
+    except errors.AgentGymError as error:
         if debug:
             raise
         return _fail(str(error), 2)
@@ -88,7 +88,7 @@ def _dispatch(words: list[str]) -> int:
         return 0
     name, *rest = words
     if name not in COMMANDS:
-        raise UnknownName("command", name, COMMANDS, "`agentgym --help` lists all")
+        raise errors.UnknownName("command", name, COMMANDS, "`agentgym --help` lists all")
     code: int = importlib.import_module(f"agentgym.cli._{name}").main(rest)
     return code
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import tyro
 
+from agentgym.cli._output import known
 from agentgym.cli._parse import Flag, parse
 
 
@@ -17,10 +18,11 @@ class Command:
     Example:
       agentgym check agentgym/Grid-DoorKey-5x5-v0
       agentgym check --all --family grid --seeds 1
+      agentgym check my_module:me/MyTask-v0
     """
 
     ids: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Environment ids."""
+    """Environment ids; module:id imports the module first."""
     all: Flag = False
     """Every id there is, instead."""
     family: str | None = None
@@ -33,7 +35,9 @@ class Command:
     def run(self) -> int:
         from agentgym.check import command
 
-        return command(self.ids, all=self.all, family=self.family, seeds=self.seeds, json=self.json)
+        return command(
+            [known(id) for id in self.ids], all=self.all, family=self.family, seeds=self.seeds, json=self.json
+        )
 
 
 def main(words: Sequence[str]) -> int:

@@ -15,7 +15,7 @@ import tyro
 from gymnasium.envs.registration import load_env_creator
 
 import agentgym
-from agentgym.cli._output import make, print_json, table
+from agentgym.cli._output import known, make, print_json, table
 from agentgym.cli._parse import Flag, parse
 from agentgym.errors import UsageError
 
@@ -58,6 +58,7 @@ class Command:
 
 def describe(id: str) -> dict[str, Any]:
     """Everything that is worth knowing of an id before using it, JSON-like."""
+    id = known(id)
     entry = agentgym.find(id)
     env = make(id, {})
     try:

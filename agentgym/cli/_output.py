@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +20,7 @@ from agentgym.registration import find
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["Tick", "bars", "known", "make", "print_json", "progress", "require", "show", "table"]
+__all__ = ["Tick", "bars", "from_here", "known", "make", "print_json", "progress", "require", "show", "table"]
 
 
 class Tick(Protocol):
@@ -127,14 +129,28 @@ def require(package: str, extra: str) -> None:
         raise MissingExtra(package, extra)
 
 
-def known(id: str) -> None:
-    """Refuse an id that nothing registered, with the nearest ones; ``module:id`` is taken on trust.
+def known(id: str) -> str:
+    """The id without its module. ``module:id`` imports the module first, also from this folder, as Gymnasium does.
 
     Raises:
-        UnknownName: it is in neither our catalogue nor Gymnasium's.
+        UnknownName: nothing registered the id; says the nearest ones.
+        UsageError: there is no such module.
     """
-    if ":" not in id and id not in gymnasium.registry:
-        find(id)
+    module, _, name = id.rpartition(":")
+    if module:
+        from_here()
+        if importlib.util.find_spec(module.split(".")[0]) is None:
+            raise UsageError(f"{id!r} names the module {module!r}, which is neither installed nor in this folder")
+        importlib.import_module(module)
+    if name not in gymnasium.registry:
+        find(name)
+    return name
+
+
+def from_here() -> None:
+    """Let modules in the current folder be imported, as ``python -m`` does."""
+    if not {"", os.getcwd()} & set(sys.path):
+        sys.path.insert(0, os.getcwd())
 
 
 def make(id: str, kwargs: Mapping[str, Any], **more: Any) -> gymnasium.Env[Any, Any]:
@@ -144,9 +160,9 @@ def make(id: str, kwargs: Mapping[str, Any], **more: Any) -> gymnasium.Env[Any, 
         UsageError: the id is unknown, or the environment takes no such argument.
         MissingExtra: the environment's family is not installed.
     """
-    find(id)
+    name = known(id)
     try:
-        return gymnasium.make(id, disable_env_checker=True, **{**kwargs, **more})
+        return gymnasium.make(name, disable_env_checker=True, **{**kwargs, **more})
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agentgym.cli._envs import choices
-from agentgym.cli._output import make, print_json
+from agentgym.cli._output import known, make, print_json
 from agentgym.cli._parse import Flag, parse
 from agentgym.errors import UsageError
 from agentgym.process import read_record
@@ -59,7 +59,7 @@ class Command:
 
     def _kwargs(self) -> dict[str, Any]:
         view = self.view
-        if view is None and "text" in choices(self.id, "view"):
+        if view is None and "text" in choices(known(self.id), "view"):
             view = "text"
         return {**({} if view is None else {"view": view}), **self.env_kwargs}
 
@@ -160,7 +160,9 @@ class _Session:
             return
         if action is not None:
             self.out.print(Text(f"\n{self.t}. {action}", "bold"))
-        self.out.print(Text.from_ansi(str(self.env.render())))
+        picture = str(self.env.render())
+        if picture != str(observation):  # a world without a picture of its own renders its observation
+            self.out.print(Text.from_ansi(picture))
         text = observation.get("text") if isinstance(observation, dict) else observation
         if isinstance(text, str):
             self.out.print(Text(text, "dim"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentgym.cli._output import known, print_json, progress, require, table
+from agentgym.cli._output import from_here, known, print_json, progress, require, table
 from agentgym.cli._parse import Flag, parse
 from agentgym.errors import RunError, UsageError
 
@@ -68,6 +68,7 @@ class Playing:
             given = f"{self.repeats}, {self.slots} and {self.workers}"
             raise UsageError(f"--repeats and --slots must be at least 1 and --workers at least 0, got {given}")
         with ExitStack() as stack:
+            from_here()
             policy = load_policy(self.policy, **self.policy_options)
             if hasattr(policy, "close"):
                 stack.enter_context(closing(policy))  # type: ignore[type-var]  # has the one method that is asked for
