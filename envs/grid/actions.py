@@ -30,21 +30,26 @@ def encode(action: int, state: GridState, fmt: ActionFormat) -> int | str:
 def decode(text: str, state: GridState, fmt: ActionFormat) -> tuple[int, str]:
     """Read a word or phrase: (action, '') if it is applicable, else (-1, why not in a sentence).
 
-    Case and runs of blanks do not matter; anything else does.
+    Case and runs of blanks do not matter; anything else does. More than 200 characters are never an action.
     """
-    said = " ".join(text[:200].lower().split()) if len(text) <= 200 else ""
+    said = " ".join(text.lower().split()) if len(text) <= 200 else ""
     if fmt == "words":
         if said not in ACTIONS:
-            return -1, f"unknown action {text[:40]!a}: say one of {', '.join(ACTIONS)}"
+            return -1, f"unknown action {_quote(text)}: say one of {', '.join(ACTIONS)}"
         return check(ACTIONS.index(said), state)
     if said in _PLAIN:
         return _PLAIN.index(said), ""
     for action in admissible(state)[len(_PLAIN) :]:
         if said in _phrases(action, state):
             return action, ""
-    return -1, f"cannot do {text[:40]!a} here: possible is " + ", ".join(
+    return -1, f"cannot do {_quote(text)} here: possible is " + ", ".join(
         str(encode(a, state, "phrases")) for a in admissible(state)
     )
+
+
+def _quote(text: str) -> str:
+    """How it begins, in ASCII and of bounded length, so that no answer grows with what was said."""
+    return ascii(text[:40])[:60]
 
 
 def check(action: int, state: GridState) -> tuple[int, str]:
@@ -52,7 +57,7 @@ def check(action: int, state: GridState) -> tuple[int, str]:
     if action in admissible(state):
         return action, ""
     if not 0 <= action < len(ACTIONS):
-        return -1, f"unknown action {int(action) % 10**6}: use 0 to {len(ACTIONS) - 1}"
+        return -1, f"unknown action: use 0 to {len(ACTIONS) - 1}"
     front, held = codes.kind_of(state.cells[state.front]), codes.kind_of(state.carrying)
     hands = "nothing" if state.carrying == codes.EMPTY else held
     return -1, f"{ACTIONS[action]} does nothing here: {front} in front, carrying {hands}"

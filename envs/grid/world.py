@@ -168,7 +168,8 @@ class GridWorld(World[GridState]):
         if snapshot.mission.startswith("pick up"):  # "… the green ball": minigrid knows its ball by identity
             sought = snapshot.mission.split()[-2:]
             things = [*env.grid.grid, env.carrying]
-            env.obj = next((o for o in things if o is not None and [o.color, o.type] == sought), None)
+            thing = next((o for o in things if o is not None and [o.color, o.type] == sought), None)
+            vars(env)["obj"] = thing  # an attribute of these two classes, not of MiniGridEnv
         memory = Board(bytes(len(s.cells)), s.width)
         memory.cells[:] = snapshot.memory
         self._see(s, memory)
