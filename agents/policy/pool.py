@@ -87,6 +87,7 @@ class Pool:
     def __init__(self, layers: int, max_tokens: int, device: torch.device) -> None:
         self.max_tokens, self.device = max_tokens, device
         self.columns = 0
+        self.rows = 0  # most rows asked for at once
         self.slots: list[Slot] = []
         self.of_row: dict[int, Slot] = {}
         self.clock = 0
@@ -100,9 +101,10 @@ class Pool:
 
     def reserve(self, rows: int, columns: int) -> None:
         """Make slots at least ``columns`` long, for ``rows`` of them; those that no longer fit are forgotten."""
+        self.rows = max(rows, self.rows)
         if columns + 1 > self.columns:
-            # Half as much again where memory allows it: growing moves everything, so it should be rare.
-            ample = min(self.columns * 3 // 2, self.max_tokens // max(rows, len(self.slots)))
+            # Twice as much where memory allows it: growing moves everything, so it should be rare.
+            ample = min(2 * self.columns, self.max_tokens // max(rows, len(self.slots)))
             grown = max(_round(columns + 1), ample // _STEP * _STEP)
             most = max(1, self.max_tokens // grown)
             keep = sorted(sorted(self.slots, key=_worth, reverse=True)[:most], key=lambda s: s.index)
@@ -117,7 +119,7 @@ class Pool:
             most = max(1, self.max_tokens // self.columns)
             if (oldest is None or oldest.owner is not None) and len(self.slots) < most:
                 known = len(self.slots)
-                self._reshape(self.slots, min(most, max(8, 2 * known)), self.columns)
+                self._reshape(self.slots, min(most, max(8, self.rows, 2 * known)), self.columns)
                 slot = self.slots[known]
             elif oldest is not None:
                 slot = oldest
@@ -198,10 +200,13 @@ class Pool:
             if slot not in kept:
                 self._disown(slot)
         index = torch.tensor([s.index for s in keep], dtype=torch.int64, device=self.device)
+        in_place = all(s.index == i for i, s in enumerate(keep))
 
         def moved(old: torch.Tensor) -> torch.Tensor:
-            new = old.new_zeros(size, old.shape[1], columns, old.shape[3])
-            new[: len(keep), :, : old.shape[2]] = old[index]
+            new = old.new_empty(size, old.shape[1], columns, old.shape[3])
+            new[: len(keep), :, : old.shape[2]] = old[: len(keep)] if in_place else old[index]
+            new[: len(keep), :, old.shape[2] :] = 0
+            new[len(keep) :] = 0
             return new
 
         for layer in self.layers:
