@@ -7,21 +7,39 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from agentgym.process import bits, read_record
-from agentgym.steps import STEP_COLUMNS, StepTable, TrajectoryTable, action_hash
+from agentgym.process import read_record
+from agentgym.steps import TRAJECTORY_COLUMNS, StepTable, TrajectoryTable, action_hash
 
 __all__ = ["Recorder"]
 
-_ROW = tuple(name for name in STEP_COLUMNS if name not in ("trajectory", "group", "parent", "parent_t", "agent"))
+_ROW = {
+    "t": "int32",
+    "reward": "float64",
+    "milestones_before": "int64",
+    "milestones": "int64",
+    "events": "int64",
+    "progress_before": "float64",
+    "progress": "float64",
+    "danger": "bool",
+    "grounded": "bool",
+    "terminated": "bool",
+    "truncated": "bool",
+    "anchor": "int64",
+    "next_anchor": "int64",
+    "action": "int64",
+    "duration": "float64",
+}
+"""What `Recorder.step` writes down, in the order of its tuples."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Open:
     """One episode in flight."""
 
     head: dict[str, Any]
-    event_codes: tuple[str, ...]
+    event_bits: dict[str, int]
     group: int
     parent: int
     parent_t: int
@@ -58,7 +76,14 @@ class Recorder:
         parent: int = -1,
         parent_t: int = -1,
     ) -> None:
-        """An episode starts (or, with ``parent``, branches off after the parent's step ``parent_t``)."""
+        """An episode starts (or, with ``parent``, branches off after the parent's step ``parent_t``).
+
+        Args:
+            trajectory: its number, unique in the run.
+            info: of ``reset`` (or ``restore``); has the process record and success.
+            env, seed, horizon, group, weights_version, parent, parent_t: as in the tables' columns.
+            event_codes: `Task.event_codes`; other codes of ``info["events"]`` are not recorded.
+        """
         if trajectory in self._open or trajectory in self._done:
             raise ValueError(f"trajectory {trajectory} has begun already; number trajectories across the run")
         record = read_record(info)
@@ -72,7 +97,7 @@ class Recorder:
         }
         self._open[trajectory] = _Open(
             head,
-            event_codes,
+            {code: 1 << k for k, code in enumerate(event_codes)},
             group,
             parent,
             parent_t,
@@ -93,39 +118,55 @@ class Recorder:
         duration: float = 0.0,
         extras: Mapping[str, Any] | None = None,
     ) -> None:
-        """One step was taken. ``extras`` are kept as columns (None where a row has none)."""
-        ep = self._open[trajectory]
+        """One step was taken.
+
+        Args:
+            trajectory: its number.
+            action, reward, terminated, truncated, info: what went into ``env.step`` and came out.
+            duration: seconds.
+            extras: kept as columns: float64 (NaN where a row has none) when all are floats, else object (None).
+        """
+        ep = self._episode(trajectory)
         record = read_record(info)
-        now = (record["milestones"], record["progress"], record["anchor"])
-        row = {
-            "t": ep.t,
-            "reward": float(reward),
-            "milestones_before": ep.before[0],
-            "milestones": now[0],
-            "events": bits(ep.event_codes, [c for c in info.get("events", ()) if c in ep.event_codes]),
-            "progress_before": ep.before[1],
-            "progress": now[1],
-            "danger": record["danger"],
-            "grounded": record["grounded"],
-            "terminated": bool(terminated),
-            "truncated": bool(truncated),
-            "anchor": ep.before[2],
-            "next_anchor": now[2],
-            "action": action_hash(_plain(action)),
-            "duration": duration,
-        }
-        for name in ep.extras.keys() | (extras or {}).keys():
-            values = ep.extras.setdefault(name, [None] * len(ep.rows))
-            values.append((extras or {}).get(name))
-        ep.rows.append(tuple(row[name] for name in _ROW))
-        ep.before, ep.t, ep.success = now, ep.t + 1, bool(info["success"])
-        ep.reward += float(reward)
+        milestones_before, progress_before, anchor = ep.before
+        ep.before = milestones, progress, next_anchor = record["milestones"], record["progress"], record["anchor"]
+        events = 0
+        for code in info.get("events", ()):
+            events |= ep.event_bits.get(code, 0)
+        if extras or ep.extras:
+            given = extras or {}
+            for name in ep.extras.keys() | given.keys():
+                ep.extras.setdefault(name, [None] * len(ep.rows)).append(given.get(name))
+        reward = float(reward)
+        ep.rows.append(
+            (
+                ep.t,
+                reward,
+                milestones_before,
+                milestones,
+                events,
+                progress_before,
+                progress,
+                record["danger"],
+                record["grounded"],
+                terminated,
+                truncated,
+                anchor,
+                next_anchor,
+                action_hash(action),
+                duration,
+            )
+        )
+        ep.t += 1
+        ep.success = bool(info["success"])
+        ep.reward += reward
 
     def finish(
         self, trajectory: int, *, outcome: float | None = None, hidden_performance: float = float("nan")
     ) -> None:
         """The episode is over. ``outcome`` defaults to the sum of its rewards (the environment's own score)."""
-        ep = self._open.pop(trajectory)
+        ep = self._episode(trajectory)
+        del self._open[trajectory]
         ep.head |= {
             "outcome": ep.reward if outcome is None else float(outcome),
             "success": ep.success,
@@ -136,12 +177,25 @@ class Recorder:
         self._done[trajectory] = ep
 
     def fail(self, trajectory: int, error: str, *, head: Mapping[str, Any] | None = None) -> None:
-        """The world broke (also before the first observation: then ``head`` names env, seed, …)."""
+        """The world broke (also before the first observation: then ``head`` names env, seed, …).
+
+        Its outcome is 0 and it did not succeed, whatever it had earned.
+        """
+        if trajectory in self._done:
+            raise ValueError(f"trajectory {trajectory} is over already; number trajectories across the run")
+        if unknown := set(head or {}) - set(TRAJECTORY_COLUMNS):
+            raise ValueError(f"unknown columns {sorted(unknown)} in head; known: {list(TRAJECTORY_COLUMNS)}")
         ep = self._open.pop(trajectory, None)
         if ep is None:
-            ep = _Open({"id": trajectory, **(head or {})}, (), -1, -1, -1, (0, 0.0, 0), 0, False)
+            ep = _Open({"id": trajectory, **(head or {})}, {}, -1, -1, -1, (0, 0.0, 0), 0, False)
         ep.head |= {"outcome": 0.0, "success": False, "status": "error", "error": error}
         self._done[trajectory] = ep
+
+    def _episode(self, trajectory: int) -> _Open:
+        try:
+            return self._open[trajectory]
+        except KeyError:
+            raise ValueError(f"trajectory {trajectory} is not in flight; call begin() first") from None
 
     def discard(self, trajectory: int) -> None:
         """Forget an open episode."""
@@ -163,37 +217,35 @@ def _table(episodes: list[_Open]) -> StepTable:
         return StepTable.empty()
     counts = [len(ep.rows) for ep in episodes]
     rows = [row for ep in episodes for row in ep.rows]
+    values = zip(*rows, strict=True) if rows else ((),) * len(_ROW)
     columns: dict[str, Any] = {
-        name: np.array([row[k] for row in rows], dtype=STEP_COLUMNS[name][0]) for k, name in enumerate(_ROW)
+        name: np.array(column, dtype=dtype) for (name, dtype), column in zip(_ROW.items(), values, strict=True)
     }
-    for name, values in {
+    for name, ids in {
         "trajectory": [ep.head["id"] for ep in episodes],
         "group": [ep.group for ep in episodes],
         "parent": [ep.parent for ep in episodes],
         "parent_t": [ep.parent_t for ep in episodes],
     }.items():
-        columns[name] = np.repeat(np.array(values, dtype=np.int64), counts)
+        columns[name] = np.repeat(np.array(ids, dtype=np.int64), counts)
     heads = [ep.head for ep in episodes]
-    given = {name: [h.get(name) for h in heads] for name in dict.fromkeys(k for h in heads for k in h)}
-    defaults = {
-        "seed": -1,
-        "horizon": 0,
-        "weights_version": 0,
-        "hidden_performance": float("nan"),
-        "env": "",
-        "task": "",
-    }
-    trajectories = TrajectoryTable.from_columns(
-        **{k: np.array([defaults.get(k) if v is None else v for v in vs]) for k, vs in given.items()}
-    )
+    trajectories = {}
+    for name, (kind, default) in TRAJECTORY_COLUMNS.items():
+        column = np.empty(len(heads), dtype=kind)
+        column[:] = [head.get(name, default) for head in heads]
+        trajectories[name] = column
     extras = {}
     for name in dict.fromkeys(k for ep in episodes for k in ep.extras):
-        column = np.empty(len(rows), dtype=object)
-        column[:] = [v for ep, n in zip(episodes, counts, strict=True) for v in ep.extras.get(name, [None] * n)]
-        extras[name] = column
-    return StepTable.from_columns(**columns, trajectories=trajectories, extras=extras)
+        extras[name] = _extra(
+            [v for ep, n in zip(episodes, counts, strict=True) for v in ep.extras.get(name, [None] * n)]
+        )
+    return StepTable.from_columns(**columns, trajectories=TrajectoryTable.from_columns(**trajectories), extras=extras)
 
 
-def _plain(action: Any) -> Any:
-    """NumPy scalars as Python values, so that equal actions hash equally wherever they came from."""
-    return action.item() if isinstance(action, np.generic) else action
+def _extra(values: list[Any]) -> npt.NDArray[Any]:
+    if all(v is None or isinstance(v, float) for v in values):
+        return np.array([float("nan") if v is None else v for v in values], dtype=np.float64)
+    column = np.empty(len(values), dtype=object)
+    for k, value in enumerate(values):  # one by one: NumPy would take lists and arrays apart
+        column[k] = value
+    return column

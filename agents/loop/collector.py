@@ -61,6 +61,7 @@ class Collector:
             raise UsageError(f"time-outs must be positive seconds, got {step_timeout} and {reset_timeout}")
         self.slots = min(slots, workers) if workers else slots
         self._workers = workers
+        self._closed = False
         self._seats: Seats[Any]
         if not workers:
             self._seats = LocalSeats(self.slots)
@@ -76,6 +77,7 @@ class Collector:
 
     def close(self) -> None:
         """Close every environment and worker; further calls do nothing."""
+        self._closed = True
         self._seats.close()
 
     def collect(
@@ -104,6 +106,8 @@ class Collector:
         Raises:
             UsageError: an environment does not exist, cannot be made as asked, or has no process record.
         """
+        if self._closed:
+            raise UsageError("this Collector is closed; make another")
         if self._workers and getattr(policy, "wants_env", False):
             raise UsageError(
                 f"{type(policy).__name__} looks into the environment itself (`wants_env`), which is out of reach with "

@@ -137,6 +137,8 @@ class ProcessSeats(RemoteSeats[ProcessSeat]):
         for seat in seats:
             seat.process.join(max(0.0, deadline - time.monotonic()))
             seat.kill()
+        self._selector.close()
+        atexit.unregister(self.close)
 
 
 def serve(line: socket.socket) -> None:

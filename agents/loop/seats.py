@@ -85,7 +85,7 @@ class Seats(ABC, Generic[SeatT]):
 
     @abstractmethod
     def close(self) -> None:
-        """Close every environment; the next `take` starts afresh."""
+        """Close every environment, for good; again does nothing."""
 
 
 class LocalSeat(Seat, Stage):

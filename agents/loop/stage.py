@@ -8,6 +8,7 @@ to know). The caller's own mistakes (`UsageError`) are raised.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
-from agentgym.errors import UsageError
+from agentgym.errors import TaskError, UsageError
 
 __all__ = ["Began", "Fault", "Reply", "Reset", "Stage", "Stepped", "answer"]
 
@@ -109,14 +110,15 @@ class Stage:
             began = time.perf_counter()
             observation, reward, terminated, truncated, info = env.step(action)
             seconds = time.perf_counter() - began
+            reward = float(reward)
+            if not math.isfinite(reward):
+                raise TaskError(f"the reward must be finite, got {reward}")
             hidden, admissible = NAN, None
             if terminated or truncated:
                 hidden = float(env.get_wrapper_attr("hidden_performance")())
             elif self._admissible is not None:
                 admissible = self._admissible()
-            return Stepped(
-                observation, float(reward), bool(terminated), bool(truncated), info, admissible, hidden, seconds
-            )
+            return Stepped(observation, reward, bool(terminated), bool(truncated), info, admissible, hidden, seconds)
         except Exception as error:  # noqa: BLE001  (as in `reset`)
             return self._fault("step", error)
 
