@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 from agentgym.agents.evaluate.report.content import Panel, Series
@@ -19,21 +19,22 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 118, 12, 30
 
 
 def interval(found: Interval, colour: int, low: float = 0.0, high: float = 1.0) -> str:
-    """One row of a forest plot over [low, high]: the interval as a line, the estimate as a dot."""
-    width, height, pad = 300, 22, 8
+    """One row of a forest plot over [low, high]: the interval as a line, the estimate as a dot.
 
-    def x(value: float) -> float:
-        return pad + (min(max(value, low), high) - low) / (high - low) * (width - 2 * pad)
+    Places are percentages of the width, so that the row stretches with its column and the dot stays round.
+    """
+
+    def x(value: float) -> str:
+        return f"{(min(max(value, low), high) - low) / (high - low) * 100:.2f}%"
 
     marks = [low, (low + high) / 2, high]
-    grid = "".join(f'<line class="grid" x1="{x(v):.1f}" x2="{x(v):.1f}" y1="0" y2="{height}"/>' for v in marks)
-    y = height / 2
+    grid = "".join(f'<line class="grid" x1="{x(v)}" x2="{x(v)}" y1="0" y2="100%"/>' for v in marks)
     band = ""
     if math.isfinite(found.low) and math.isfinite(found.high) and found.high > found.low:
-        band = f'<line class="bar" x1="{x(found.low):.1f}" x2="{x(found.high):.1f}" y1="{y}" y2="{y}"/>'
+        band = f'<line class="bar" x1="{x(found.low)}" x2="{x(found.high)}" y1="50%" y2="50%"/>'
     return (
-        f'<svg class="forest s{colour % COLOURS}" viewBox="0 0 {width} {height}" preserveAspectRatio="none" '
-        f'aria-hidden="true">{grid}{band}<circle cx="{x(found.value):.1f}" cy="{y}" r="4.5"/></svg>'
+        f'<svg class="forest s{colour % COLOURS}" aria-hidden="true">{grid}{band}'
+        f'<circle cx="{x(found.value)}" cy="50%" r="5"/></svg>'
     )
 
 
@@ -68,7 +69,7 @@ def curves(panel: Panel, colours: Mapping[str, int], *, small: bool = False) -> 
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{width - right}" y1="{py(v):.1f}" y2="{py(v):.1f}"/>')
         text = f"{v:.0%}" if panel.share and y_high >= 0.1 else f"{v:.1%}" if panel.share else f"{v:g}"
         parts.append(f'<text class="tick" x="{_LEFT - 8}" y="{py(v) + 3.5:.1f}" text-anchor="end">{text}</text>')
-    for v in [t for t in _ticks(x_low, x_high) if x_low <= t <= x_high]:
+    for v in [t for t in _ticks(x_low, x_high, 5) if x_low <= t <= x_high]:
         parts.append(
             f'<text class="tick" x="{px(v):.1f}" y="{height - _BOTTOM + 18}" text-anchor="middle">{v:g}</text>'
         )
@@ -93,18 +94,20 @@ def curves(panel: Panel, colours: Mapping[str, int], *, small: bool = False) -> 
         for (y, x, name, colour), shown in zip(sorted(ends), _apart([e[0] for e in sorted(ends)], 15), strict=True):
             parts.append(
                 f'<path class="leader s{colour}" d="M{x + 3:.1f} {y:.1f}L{width - right + 9} {shown:.1f}"/>'
-                f'<text class="name s{colour}" x="{width - right + 13}" y="{shown + 4:.1f}">{escape(_short(name))}</text>'
+                f'<text class="name s{colour}" x="{width - right + 13}" y="{shown + 4:.1f}">'
+                f"{escape(_short(name))}</text>"
             )
     parts.append('<line class="cursor" y1="0" y2="0"/></svg>')
     return "".join(parts)
 
 
-def _dots(s: Series, colour: int, px, py) -> str:  # type: ignore[no-untyped-def]  # two local scales
+def _dots(s: Series, colour: int, px: Callable[[float], float], py: Callable[[float], float]) -> str:
     out = []
     for x, y, low, high in zip(s.x, s.y, s.low, s.high, strict=True):
         if math.isfinite(low) and math.isfinite(high):
             out.append(
-                f'<line class="whisker s{colour}" x1="{px(x):.1f}" x2="{px(x):.1f}" y1="{py(low):.1f}" y2="{py(high):.1f}"/>'
+                f'<line class="whisker s{colour}" x1="{px(x):.1f}" x2="{px(x):.1f}" '
+                f'y1="{py(low):.1f}" y2="{py(high):.1f}"/>'
             )
         out.append(f'<circle class="dot s{colour}" cx="{px(x):.1f}" cy="{py(y):.1f}" r="4"/>')
     return "".join(out)
@@ -122,10 +125,10 @@ def _apart(values: Sequence[float], gap: float) -> list[float]:
     return out
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """About five round numbers whose first is at most ``low`` and whose last is at least ``high``."""
+def _ticks(low: float, high: float, parts: int = 4) -> list[float]:
+    """Round numbers about ``parts`` steps apart whose first is at most ``low`` and whose last is at least ``high``."""
     span = (high - low) or abs(high) or 1.0
-    rough = span / 4
+    rough = span / parts
     power = 10 ** math.floor(math.log10(rough))
     step = next(k * power for k in (1, 2, 2.5, 5, 10) if k * power >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

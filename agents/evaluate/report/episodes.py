@@ -31,7 +31,8 @@ def sample(content: Content, budget: int = BUDGET) -> list[dict[str, Any]]:
     queues = [(k, _telling(group)) for k, group in sorted(enumerate(content.groups), key=lambda g: -_interest(g[1]))]
     while queues:
         queues = [(k, queue) for k, queue in queues if _next_into(chosen, k, queue)]
-    out, spent = [], 0
+    out: list[dict[str, Any]] = []
+    spent = 0
     for (k, row), why in list(chosen.items())[:_MAX_EPISODES]:
         episode = _episode(content, content.groups[k], row, why)
         size = sum(len(text) for column in ("text", "action", "said", "error") for text in episode["steps"][column])
@@ -96,6 +97,7 @@ def _episode(content: Content, group: Group, row: int, why: list[str]) -> dict[s
         "why": why,
         "arm": group.arm,
         "when": group.when,
+        "last": any(group is g for g in content.final),
         "env": heads.env[row],
         "task": heads.task[row],
         "seed": int(heads.seed[row]),

@@ -17,7 +17,7 @@ from importlib.resources import files
 from typing import Any
 
 from agentgym.agents.evaluate.report.charts import COLOURS, curves, interval
-from agentgym.agents.evaluate.report.content import Content, Group, Panel, Row
+from agentgym.agents.evaluate.report.content import Content, Contrast, Group, Panel, Row
 from agentgym.agents.evaluate.scores import METRICS
 from agentgym.agents.evaluate.stats import Interval
 
@@ -132,7 +132,10 @@ def _finding(content: Content, colours: Mapping[str, int]) -> str:
             '<section><h2>Success</h2><p class="empty">No test and no episodes are stored in this run yet. '
             "Train or evaluate into it, then write the report again.</p></section>"
         )
-    tiles = "".join(_tile(rows, arm, colours[arm]) for arm in dict.fromkeys(row.arm for row in rows))
+    arms = list(dict.fromkeys(row.arm for row in rows))
+    tiles = "".join(_tile(rows, arm, colours[arm]) for arm in arms)
+    if len(arms) == 2:
+        tiles += _difference_tile(content.contrasts[-1])
     lines = "".join(
         f'<tr><td class="s{colours[r.arm] % COLOURS}">{_arm(r.arm)}<span class="when">{escape(r.when)}</span></td>'
         f'<td class="n">{_share(r.success.value)}<span class="ci">{_bounds(r.success)}</span></td>'
@@ -144,19 +147,28 @@ def _finding(content: Content, colours: Mapping[str, int]) -> str:
     return (
         f'<section class="finding"><div class="tiles">{tiles}</div><h2>Success</h2>'
         f'<p class="lede">Share of episodes solved{over}; the bar is the 95 % interval.</p><div class="scroll"><table>'
-        f'<thead><tr><th>policy</th><th class="n">success</th><th class="plot">{_axis("0 %", "50 %", "100 %")}</th></tr>'
-        f"</thead><tbody>{lines}</tbody></table></div>{_contrasts(content)}</section>"
+        f'<thead><tr><th>policy</th><th class="n">success</th><th class="plot">{_axis("0 %", "50 %", "100 %")}</th>'
+        f"</tr></thead><tbody>{lines}</tbody></table></div>{_contrasts(content)}</section>"
     )
 
 
 def _tile(rows: list[Row], arm: str, colour: int) -> str:
     own = [r for r in rows if r.arm == arm]
     first, last = own[0], next((r for r in own[::-1] if r.key != "greedy"), own[-1])
-    value = _share(last.success.value).replace(" %", "<small>%</small>")
+    value = _share(last.success.value).replace(".0 %", " %").replace(" %", "<small>%</small>")
     sub = f"from {_share(first.success.value)} {escape(first.when)}" if first is not last else escape(last.when)
     return (
         f'<div class="tile s{colour % COLOURS}"><p class="who">{escape(arm or "success")}</p>'
         f'<p class="big">{value}</p><p class="sub">{sub}</p></div>'
+    )
+
+
+def _difference_tile(contrast: Contrast) -> str:
+    found = contrast.difference
+    return (
+        '<div class="tile plain"><p class="who">difference</p>'
+        f'<p class="big">{_points(found.value).removesuffix(".0")}<small>points</small></p>'
+        f'<p class="sub">95 % interval {_bounds(found, points=True)}</p></div>'
     )
 
 
@@ -175,13 +187,14 @@ def _contrasts(content: Content) -> str:
         if all(paired)
         else "Intervals are of independent episodes."
         if not any(paired)
-        else "Within a run, episodes are paired by environment and seed; between runs, intervals are of independent ones."
+        else "Episodes of one run are paired by environment and seed; those of two are taken as independent."
     )
     return (
         '<div class="contrasts"><h2>Differences</h2>'
         f'<p class="lede">In percentage points. {how} A bar that crosses the middle line leaves the sign open.</p>'
         '<div class="scroll"><table><thead><tr><th>contrast</th><th class="n">difference</th>'
-        f'<th class="plot">{_axis("−100", "0", "+100")}</th></tr></thead><tbody>{lines}</tbody></table></div></div>'
+        f'<th class="plot">{_axis("&minus;100", "0", "+100")}</th></tr></thead>'
+        f"<tbody>{lines}</tbody></table></div></div>"
     )
 
 
@@ -194,7 +207,8 @@ def _curves(content: Content, colours: Mapping[str, int]) -> str:
     large, small = "", ""
     for k, panel in enumerate(content.panels):
         is_large = panel.metric in _SMALL
-        drawn = f'<figure data-panel="{k}"><h3>{escape(panel.title)}</h3>{curves(panel, colours, small=not is_large)}</figure>'
+        chart = curves(panel, colours, small=not is_large)
+        drawn = f'<figure data-panel="{k}"><h3>{escape(panel.title)}</h3>{chart}</figure>'
         large, small = (large + drawn, small) if is_large else (large, small + drawn)
     banded = any(math.isfinite(v) for p in content.panels for s in p.series for v in s.low)
     words = "Each line is one arm, over updates."
@@ -215,14 +229,17 @@ def _environments(content: Content, colours: Mapping[str, int]) -> str:
     if not final:
         return ""
     shown = [m for m in METRICS if m != "outcome" and any(m in g.result.metrics for g in final)]
+    several = len(content.arms) > 1
     head = "".join(f'<th class="n" title="{escape(METRICS[m].meaning)}">{m.replace("_", " ")}</th>' for m in shown)
-    lines = "".join(_environment_rows(g, shown, colours.get(g.arm, 0), several=len(content.arms) > 1) for g in final)
+    lines = "".join(_environment_rows(g, shown, colours.get(g.arm, 0), several=several) for g in final)
     when = ", ".join(dict.fromkeys(g.when for g in final))
     return (
         f'<section><h2>Environments</h2><p class="lede">Stored episodes, {escape(when)}; means, with 95 % intervals '
         "for success. Broken episodes are left out of the means and counted on their own.</p>"
-        f'<div class="scroll"><table><thead><tr><th>environment</th><th class="n">episodes</th>{head}'
-        f'<th class="n">broken</th></tr></thead><tbody>{lines}</tbody></table></div>{_milestones(content, colours)}</section>'
+        f'<div class="scroll"><table><thead><tr>{"<th>policy</th>" if several else ""}'
+        f'<th>environment</th><th class="n">episodes</th>{head}'
+        f'<th class="n">broken</th></tr></thead><tbody>{lines}</tbody></table></div>'
+        f"{_milestones(content, colours)}</section>"
     )
 
 
@@ -231,10 +248,10 @@ def _environment_rows(group: Group, shown: list[str], colour: int, *, several: b
     for env, found in group.result.by_env.items():
         rows = group.scores.env == env
         broken = int((~group.scores.ok[rows]).sum())
-        arm = _arm(group.arm) if several else ""
+        policy = f'<td class="s{colour % COLOURS}">{_arm(group.arm)}</td>' if several else ""
         cells = "".join(f'<td class="n">{_cell(m, found.get(m))}</td>' for m in shown)
         out.append(
-            f'<tr><td class="s{colour % COLOURS}">{arm}{escape(str(env).removeprefix("agentgym/"))}</td>'
+            f"<tr>{policy}<td>{escape(str(env).removeprefix('agentgym/'))}</td>"
             f'<td class="n">{int(rows.sum())}</td>{cells}'
             f'<td class="n{" bad" if broken else ""}">{broken}</td></tr>'
         )
@@ -291,8 +308,8 @@ def _meter(share: float, colour: int) -> str:
 def _episodes(episodes: list[dict[str, Any]]) -> str:
     if not episodes:
         return (
-            '<section><h2>Episodes</h2><p class="empty">No episodes are stored in this run, so there is nothing to step '
-            "through.</p></section>"
+            '<section><h2>Episodes</h2><p class="empty">No episodes are stored in this run, so there is nothing to '
+            "step through.</p></section>"
         )
     return (
         '<section><h2>Episodes</h2><p class="lede">A few telling ones, step by step: what the agent saw, what it did, '
@@ -340,8 +357,7 @@ def _axis(*labels: str) -> str:
 
 
 def _share(value: float) -> str:
-    digits = 1 if 0 < value < 0.1 or 0.9 < value < 1 else 0
-    return f"{value * 100:.{digits}f} %" if math.isfinite(value) else "–"  # noqa: RUF001  (a dash for nothing)
+    return f"{value * 100:.1f} %" if math.isfinite(value) else "–"  # noqa: RUF001  (a dash for nothing)
 
 
 def _points(value: float) -> str:

@@ -211,5 +211,6 @@
     }[event.key];
     if (move) { move(); event.preventDefault(); }
   });
-  show(0, 0);
+  const best = data.episodes.findIndex((e) => e.success && e.last);
+  show(Math.max(0, best), 0);
 })();

@@ -1,4 +1,4 @@
-"""A run such as a training leaves behind, made up by hand: two arms, tests before and after, episodes with everything."""
+"""A run such as a training leaves behind, made up: two arms, tests before and after, episodes with everything."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def episodes(
     broken: int = 0,
     advantage: bool = True,
 ) -> StepTable:
-    """``n`` episodes; each succeeds with probability ``skill``; the last ``broken`` broke, one before its first step."""
+    """``n`` episodes, each solved with probability ``skill``; the last ``broken`` broke, one before its first step."""
     columns: dict[str, list[Any]] = {k: [] for k in ("trajectory", "t", "milestones_before", "milestones")}
     more: dict[str, list[Any]] = {k: [] for k in ("progress_before", "progress", "danger", "grounded", "terminated")}
     columns |= more | {k: [] for k in ("truncated", "reward", "duration")}
