@@ -9,7 +9,21 @@ import numpy as np
 import numpy.typing as npt
 
 from agentgym.errors import UnknownName
-from agentgym.rewards.credit import dr_grpo, gae, gigpo, grpo, gtd, gtdp, hgpo, reinforce_pp, return_to_go, rloo
+from agentgym.rewards.credit import (
+    dr_grpo,
+    gae,
+    gdpo,
+    gigpo,
+    grpo,
+    gtd,
+    gtdp,
+    hgpo,
+    pure,
+    reinforce_pp,
+    return_to_go,
+    rloo,
+    salt,
+)
 
 __all__ = ["METHODS", "Assigner", "Method", "assigner", "method"]
 
@@ -47,6 +61,9 @@ METHODS: dict[str, Method] = {
     "hgpo": Method(hgpo.assign, "arXiv 2602.22817"),
     "gtd": Method(gtd.assign, "ours", scores_trajectories=False),
     "gtdp": Method(gtdp.assign, "ours", scores_trajectories=False),
+    "salt": Method(salt.assign, "after arXiv 2510.20022"),
+    "gdpo": Method(gdpo.assign, "arXiv 2601.05242"),
+    "pure": Method(pure.assign, "arXiv 2504.15275", scores_trajectories=False),
 }
 """Every credit assigner by name."""
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from agentgym.rewards.credit import dr_grpo, gigpo, grpo, gtd, hgpo, reinforce_pp, rloo
+from agentgym.rewards.credit import dr_grpo, gdpo, gigpo, grpo, gtd, hgpo, pure, reinforce_pp, rloo
 from agentgym.rewards.credit.groups import suffix_sums
-from agentgym.steps import StepTable
-from tests.rewards.credit.golden_cases import Case, Comparison, codes, row_comparison
+from agentgym.steps import StepTable, TrajectoryTable
+from tests.rewards.credit.golden_cases import Case, Comparison, codes, decoded, per_row, row_comparison
 
 OVER = {True: "rows", False: "trajectories"}
 """The references' ``compute_mean_std_cross_steps``."""
@@ -123,12 +123,153 @@ def gtd_cases(case: Case) -> Iterator[Comparison]:
         )
 
 
+def gdpo_cases(case: Case) -> Iterator[Comparison]:
+    if "rewards_per_func" in case.data["inputs"]:
+        yield from gdpo_trl_cases(case)
+        return
+    scores = np.stack([case.input(k).sum(axis=1) for k in ("scores_correctness", "scores_format")], axis=1)
+    index = codes(case.input("index").tolist())
+    order = np.argsort(index, kind="stable")
+    table = single_step_rollouts(index[order], n_tokens=case.input("response_mask").sum(axis=1)[order])
+    counted = case.input("response_mask").any(axis=1)
+
+    def back(values: np.ndarray) -> np.ndarray:
+        result = np.empty_like(values)
+        result[order] = values
+        return np.where(counted, result, 0.0)
+
+    yield Comparison(
+        "advantages",
+        lambda: back(gdpo.assign(table, score=scores[order], whiten_over="tokens")),
+        per_row(case, case.output("advantages")),
+    )
+    yield Comparison(
+        "grpo_of_sum",
+        lambda: back(grpo.assign(table, score=scores[order].sum(axis=1))),
+        per_row(case, case.output("grpo_of_sum")),
+    )
+
+
+def gdpo_trl_cases(case: Case) -> Iterator[Comparison]:
+    scores = case.input("rewards_per_func")
+    table = single_step_rollouts(np.arange(len(scores)) // case.params["num_generations"])
+    options = {"score": scores, "weights": decoded(case.params["reward_weights"]), "version": "trl"}
+    yield Comparison("advantages", lambda: gdpo.assign(table, **options), case.output("advantages"))
+    yield Comparison(
+        "pre_bn_advantages",
+        lambda: gdpo.assign(table, batch_normalise=False, **options),
+        case.output("pre_bn_advantages"),
+    )
+
+
+def single_step_rollouts(group: np.ndarray, **extras: np.ndarray) -> StepTable:
+    """One row per trajectory."""
+    return StepTable.from_columns(trajectory=np.arange(len(group)), group=group, extras=extras)
+
+
+def pure_cases(case: Case) -> Iterator[Comparison]:
+    inputs = case.data["inputs"]
+    if "logits" in inputs:
+        yield from pure_weight_cases(case)
+    elif "experiences" in inputs:
+        yield from pure_main_cases(case)
+    else:
+        yield from pure_verl_cases(case)
+
+
+def pure_weight_cases(case: Case) -> Iterator[Comparison]:
+    """Logits of (bad, good) per step; a row is a trajectory."""
+    logits, mask = case.input("logits"), case.input("reward_mask").astype(bool)
+    p = np.tanh((logits[..., 1] - logits[..., 0]) / 2)  # softmax(good) - softmax(bad)
+    table = matrix_rollouts(mask)
+    options = {"temperature": case.params["temperature"], "uniform": case.params["disable_weighted_reward"]}
+
+    def process() -> np.ndarray:
+        result = np.zeros(mask.shape)
+        result[mask] = pure.weighted(table, p[mask], **options)
+        return result
+
+    yield Comparison("process_reward", process, case.output("process_reward"))
+    yield Comparison("outcome_reward", lambda: process().sum(axis=1), case.output("outcome_reward"))
+
+
+def pure_main_cases(case: Case) -> Iterator[Comparison]:
+    """Each experience is one prompt's samples; a step ends at its separator, the verifiable part is on the EOS."""
+    p = case.params
+    for i, experience in enumerate(case.data["inputs"]["experiences"]):
+        e = {k: decoded(v) for k, v in experience.items()}
+        mask, tokens = e["process_reward_mask"], e["num_tokens_per_step"][e["score_mask"]]
+        # The separator is one more token; what follows the last one belongs to nobody but the response's length.
+        steps_of = mask.sum(axis=1)
+        spare = e["response_length"] - np.array([t.sum() for t in np.split(tokens + 1, np.cumsum(steps_of)[:-1])])
+        assert not spare.any(), "a response ends with a separator"
+        table = matrix_rollouts(
+            mask, group=np.arange(len(mask)) // p["n_samples_per_prompt"], outcome=e["solved"], n_tokens=tokens + 1
+        )
+        options = {
+            "temperature": None,
+            "baseline": p["reward_baseline"],
+            "verifiable": p["verifiable_reward_coef"] if p["reward_mode"] == "PRMVR" else 0.0,
+        }
+        reward = e["process_reward"][mask]
+
+        def shaped(table=table, reward=reward, options=options, mask=mask, e=e) -> np.ndarray:
+            result = np.zeros(mask.shape)
+            plain = pure.shaped(table, reward, **{**options, "verifiable": 0.0})
+            result[mask] = plain
+            verifiable = (pure.shaped(table, reward, **options) - plain)[table.ends]
+            result[np.arange(len(mask)), e["response_length"].astype(int) - 1] += verifiable
+            return result
+
+        outputs = case.data["outputs"]
+        outcome = np.add.reduceat(reward, table.starts)
+        yield Comparison("shaped_rewards", shaped, decoded(outputs["shaped_rewards"][i]))
+        yield Comparison("outcome_reward", lambda o=outcome: o, decoded(outputs["outcome_reward"][i]))
+        agrees = ((outcome > 0) == (e["solved"] > 0)).astype(float)
+        yield Comparison("match", lambda a=agrees: a, decoded(outputs["match"][i]))
+
+
+def pure_verl_cases(case: Case) -> Iterator[Comparison]:
+    """Every valid token is a row."""
+    mask = case.input("eos_mask").astype(bool)
+    index = codes(case.input("index").tolist())
+    options = {
+        "temperature": None,
+        "verifiable": 0.0,
+        "baseline": "padded",
+        "aggregate": case.params["return_aggregate_method"],
+        "padded_length": mask.shape[1],
+    }
+    for name, whiten in (("advantages", case.params["adv_norm"]), ("returns", False)):
+
+        def ours(whiten: bool = whiten) -> np.ndarray:
+            table = matrix_rollouts(mask, group=index)
+            result = np.zeros(mask.shape)
+            result[mask] = pure.assign(table, case.input("token_level_rewards")[mask], whiten=whiten, **options)
+            return result
+
+        yield Comparison(name, ours, case.output(name))
+
+
+def matrix_rollouts(
+    mask: np.ndarray, *, group: np.ndarray | None = None, outcome: np.ndarray | None = None, **extras: np.ndarray
+) -> StepTable:
+    """A trajectory per line of the mask, a row per true entry; a line without any is a trajectory without steps."""
+    lines = np.arange(len(mask))
+    trajectories = TrajectoryTable.from_columns(id=lines, outcome=np.zeros(len(mask)) if outcome is None else outcome)
+    trajectory = np.repeat(lines, mask.sum(axis=1))
+    columns = {} if group is None else {"group": group[trajectory]}
+    return StepTable.from_columns(trajectory=trajectory, trajectories=trajectories, extras=extras, **columns)
+
+
 ADAPTERS: dict[str, Callable[[Case], Iterator[Comparison]]] = {
     "grpo": grpo_cases,
     "rloo": rloo_cases,
     "gigpo": gigpo_cases,
     "hgpo": hgpo_cases,
     "gtd": gtd_cases,
+    "gdpo": gdpo_cases,
+    "pure": pure_cases,
 }
 
 NOT_BUILT = {
@@ -136,11 +277,9 @@ NOT_BUILT = {
     "arenarl",
     "cm2",
     "ensemble",
-    "gdpo",
     "istar",
     "par",
     "prime",
-    "pure",
     "spa",
 }
 """Methods with golden files whose code is still to come; a file of any other unknown method fails."""
