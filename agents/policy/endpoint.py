@@ -120,7 +120,13 @@ class EndpointPolicy:
         chats = [self._chat(request, text) for request, text in zip(requests, said, strict=True)]
 
         async def all_answers() -> list[str]:
-            return list(await asyncio.gather(*map(self._ask, requests, chats)))
+            tasks = [asyncio.ensure_future(self._ask(*both)) for both in zip(requests, chats, strict=True)]
+            try:
+                return await asyncio.gather(*tasks)
+            finally:  # after a failure the others are called off
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
         answers = self._wait(all_answers())
         decisions = []

@@ -66,7 +66,9 @@ def test_scores_equal_full_sequences(model_of, kind):
     model = model_of(kind)
     engine = Engine(model)
     prompts = ragged(1, 4)
-    engine.score(range(4), [p[: len(p) // 2] for p in prompts], [((1,), (2,))] * 4)  # a kept beginning, on single tokens
+    engine.score(
+        range(4), [p[: len(p) // 2] for p in prompts], [((1,), (2,))] * 4
+    )  # a kept beginning, on single tokens
     candidates = [two_letter_candidates(seed) for seed in range(4)]
     for prompt, options, scored in zip(prompts, candidates, engine.score(range(4), prompts, candidates), strict=True):
         for option, logprobs in zip(options, scored.logprobs, strict=True):
@@ -79,9 +81,7 @@ def test_log_probabilities_of_sampled_tokens(model_of, kind):
     model = model_of(kind)
     prompts = ragged(2, 3)
     uniforms = np.random.default_rng(0).random((3, 6))
-    answers = Engine(model).generate(
-        range(3), prompts, max_new_tokens=6, temperature=0.7, top_p=0.8, uniforms=uniforms
-    )
+    answers = Engine(model).generate(range(3), prompts, max_new_tokens=6, temperature=0.7, top_p=0.8, uniforms=uniforms)
     for prompt, answer in zip(prompts, answers, strict=True):
         tokens = answer.tokens.tolist()
         np.testing.assert_allclose(answer.logprob, whole(model, prompt, tokens), atol=1e-4)
