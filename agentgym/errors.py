@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "AgentGymError",
@@ -40,7 +41,17 @@ __all__ = [
 
 
 class AgentGymError(Exception):
-    """Root of all errors that this package raises on purpose."""
+    """Root of all errors that this package raises on purpose. Survives pickling: workers send errors home."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[AgentGymError], args: tuple[Any, ...], state: dict[str, Any]) -> AgentGymError:
+    """Make an error from its message, past constructors that compose the message from other arguments."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class UsageError(AgentGymError, ValueError):

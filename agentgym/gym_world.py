@@ -71,9 +71,7 @@ class GymWorld(World[Transition]):
     def act(self, action: Any) -> Events:
         """Step the environment."""
         if action not in self.action_space:
-            return Events(
-                grounded=False, error=f"the action must lie in {self.action_space}, got {str(action)[:200]!r}"
-            )
+            return Events(grounded=False, error=f"the action must lie in {self.action_space}")
         before = self._last.next_observation
         observation, reward, terminated, truncated, info = self.env.step(action)
         last = Transition(before, action, float(reward), observation, info, bool(terminated), bool(truncated))

@@ -2,6 +2,7 @@
 
 Built-in environments are registered by the very route a third party uses: an entry point in the group
 ``agentgym.envs`` names a function that calls `register` for each id, without importing the environments themselves.
+Keep that function in a module of its own: the one that is just being imported when agentgym loads has no function yet.
 """
 
 from __future__ import annotations
