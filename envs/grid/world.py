@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import minigrid.envs
@@ -25,6 +26,7 @@ __all__ = ["GridSnapshot", "GridWorld", "View"]
 View = Literal["array", "text", "memory"]
 
 _CHARSET = "".join(map(chr, range(32, 127))) + "\n"
+_FIXED = tuple(codes.KINDS.index(kind) for kind in ("empty", "wall", "goal", "lava"))
 _EMPTY_ROW = codes.LUT[codes.EMPTY]
 
 
@@ -212,7 +214,7 @@ class GridWorld(World[GridState]):
         key = repr(level)
         if key not in self._envs:
             env = getattr(minigrid.envs, level.cls)(**level.kwargs)
-            env.gen_obs = dict  # the view is cut from `Board` instead; minigrid's own takes 40 times longer
+            env.gen_obs = dict  # the view is cut from `Board` instead; minigrid's own takes ten times longer
             self._envs[key] = env
         self._level, self._env = level, self._envs[key]
         self._env._np_random = rng
@@ -258,8 +260,15 @@ def _code(thing: WorldObj | None) -> int:
 
 
 def _object(code: int) -> WorldObj | None:
-    """One of minigrid's objects from its code."""
-    return WorldObj.decode(*map(int, codes.LUT[code]))
+    """One of minigrid's objects from its code; those that never change are shared."""
+    return _shared(code) if codes.KIND[code] in _FIXED else _new(code)
+
+
+def _new(code: int) -> WorldObj | None:
+    return WorldObj.decode(*codes.LUT[code].tolist())
+
+
+_shared = cache(_new)
 
 
 def _state(env: MiniGridEnv, cells: bytes) -> GridState:
