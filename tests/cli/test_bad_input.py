@@ -58,6 +58,8 @@ def refused(said: Said, *parts: str) -> None:
         (["train", "--resume", "--out", "gone"], ["gone", "no such folder"]),
         (["compare", "gone", "gone"], ["no run at gone"]),
         (["report", "gone"], ["no run at gone"]),
+        (["play", "gone_module:examples/X-v0"], ["'gone_module'", "neither installed nor in this folder"]),
+        (["rollout", "--env", DOORKEY, "--policy", "gone_module:f"], ["'gone_module'", "cannot be found"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

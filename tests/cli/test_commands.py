@@ -6,6 +6,7 @@ import importlib
 import json
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import agentgym
 from agentgym.cli import COMMANDS, main
 from agentgym.cli._parse import parse
 from tests.cli.conftest import DOORKEY, Call
+from tests.house.checkout import ROOT
 
 TINY = (
     *("--env", DOORKEY, "--updates", "1", "--demos", "4", "--demo-epochs", "1", "--groups", "2", "--group-size", "2"),
@@ -188,15 +190,10 @@ def test_play_shows_the_oracle_ticking_off_milestones(call: Call) -> None:
     assert "[x] has_key [x] door_open [x] at_goal" in said.out
 
 
-def test_play_marks_danger(call: Call) -> None:
-    risky = [e.id for e in agentgym.catalogue("grid") if "Lava" in e.id]
-    if not risky:
-        pytest.skip("no grid task with a danger is registered")
-    for action in range(40):
-        said = call("play", risky[0], "--view", "array", "--actions", ",".join(["2"] * 20), "--seed", str(action))
-        if "DANGER" in said.out:
-            return
-    pytest.fail("walking straight ahead never met the lava")
+def test_play_marks_danger(process: Call, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "examples" / "lamps.py", tmp_path)
+    said = process("play", "lamps:examples/Lamps-v0", "--actions", "flip 0,flip 1,flip 2,flip 3,flip 4")
+    assert said.out.count("DANGER: alarm") == 1, "one of the lamps is wired to the alarm"
 
 
 def test_play_prints_records_as_json_lines(call: Call) -> None:
@@ -234,6 +231,23 @@ def test_eval_and_compare(call: Call) -> None:
     assert found["metrics"]["success"]["b"] == 1.0
     assert "success" in call("compare", "random", "oracle").out
     assert "quick" in call("eval", "--list").out
+
+
+def test_report_says_where_the_page_is(call: Call) -> None:
+    assert call("rollout", "--env", DOORKEY, "--policy", "oracle", "--episodes", "2", "--out", "run").code == 0
+    assert call("report", "run").out.strip() == str(Path("run/report.html"))
+    assert json.loads(call("report", "run", "--out", "page.html", "--json").out) == {"report": "page.html"}
+    assert "<html" in Path("page.html").read_text(encoding="utf-8")
+
+
+def test_an_environment_in_this_folder_is_named_by_its_module(process: Call, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "examples" / "lamps.py", tmp_path)
+    assert process("check", "lamps:examples/Lamps-v0", "--seeds", "1").code == 0
+    shown = process("envs", "--describe", "lamps:examples/Lamps-v0", "--json")
+    assert json.loads(shown.out)["dangers"].keys() == {"alarm"}
+    (tmp_path / "mine.py").write_text("def flip(observation):\n    return 'flip 0'\n")
+    words = ("rollout", "--env", "lamps:examples/Lamps-v0", "--policy", "mine:flip", "--episodes", "2", "--json")
+    assert json.loads(process(*words).out)["metrics"]["grounded"]["value"] == 1.0
 
 
 def test_eval_takes_a_suite_from_a_file(call: Call, tmp_path: Path) -> None:
