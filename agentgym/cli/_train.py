@@ -65,7 +65,12 @@ def main(words: Sequence[str]) -> int:
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # its bar for every checkpoint would tear ours
     with bars() as progress:
-        summary = train(options.settings, options.out, resume=options.resume, progress=progress)
+        try:
+            summary = train(options.settings, options.out, resume=options.resume, progress=progress)
+        except UsageError:
+            if not options.resume:
+                _sweep(options.out)
+            raise
     return _print(summary, options)
 
 
@@ -84,6 +89,13 @@ def _finished(out: Path) -> dict[str, Any]:
     from agentgym.runs import Run
 
     return Run.open(out).summary()
+
+
+def _sweep(out: Path) -> None:
+    """Take away a run that was refused before it held anything, so that the corrected command finds the folder free."""
+    if {p.name for p in out.glob("*")} == {"run.json"}:
+        (out / "run.json").unlink()
+        out.rmdir()
 
 
 def _with_settings(config: Any) -> type[Any]:

@@ -73,6 +73,12 @@ def test_an_action_that_cannot_be_one_is_refused_where_a_script_gave_it(call: Ca
     assert (said.code, said.err) == (2, "agentgym: an action here is a whole number of Discrete(7), got 'up'\n")
 
 
+@pytest.mark.parametrize("wrong", [("--model", "./gone"), ("--demo-until", "tea_time"), ("--context", "all")])
+def test_training_that_cannot_begin_leaves_the_folder_free(call: Call, tmp_path: Path, wrong: tuple[str, str]) -> None:
+    refused(call("train", "--env", DOORKEY, "--demos", "1", "--out", "run", *wrong), wrong[1].removeprefix("./"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_settings_of_the_wrong_type_or_name_are_refused(call: Call, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"updates": "many"}')
     refused(call("train", "--config", "a.json"), "'updates' must be int", "'many'")

@@ -192,8 +192,8 @@ def test_play_shows_the_oracle_ticking_off_milestones(call: Call) -> None:
 
 def test_play_marks_danger(process: Call, tmp_path: Path) -> None:
     shutil.copy(ROOT / "examples" / "lamps.py", tmp_path)
-    said = process("play", "lamps:examples/Lamps-v0", "--actions", "flip 0,flip 1,flip 2,flip 3,flip 4")
-    assert said.out.count("DANGER: alarm") == 1, "one of the lamps is wired to the alarm"
+    said = process("play", "lamps:examples/Lamps-v0", "--actions", "flip 4,flip 3,flip 2")
+    assert said.out.count("DANGER: alarm") == 1, "with seed 0 the alarm is wired to lamp 4"
 
 
 def test_play_prints_records_as_json_lines(call: Call) -> None:
