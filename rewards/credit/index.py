@@ -18,6 +18,8 @@ from agentgym.rewards.credit import (
     gtd,
     gtdp,
     hgpo,
+    istar,
+    prime,
     pure,
     reinforce_pp,
     return_to_go,
@@ -64,6 +66,8 @@ METHODS: dict[str, Method] = {
     "salt": Method(salt.assign, "after arXiv 2510.20022"),
     "gdpo": Method(gdpo.assign, "arXiv 2601.05242"),
     "pure": Method(pure.assign, "arXiv 2504.15275", scores_trajectories=False),
+    "prime": Method(prime.assign, "arXiv 2502.01456"),
+    "istar": Method(istar.assign, "arXiv 2509.19199"),
 }
 """Every credit assigner by name."""
 

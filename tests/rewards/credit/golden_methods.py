@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from agentgym.rewards.credit import dr_grpo, gdpo, gigpo, grpo, gtd, hgpo, pure, reinforce_pp, rloo
+from agentgym.rewards.credit import dr_grpo, gdpo, gigpo, grpo, gtd, hgpo, istar, prime, pure, reinforce_pp, rloo
 from agentgym.rewards.credit.groups import suffix_sums
+from agentgym.rewards.models import implicit
 from agentgym.steps import StepTable, TrajectoryTable
 from tests.rewards.credit.golden_cases import Case, Comparison, codes, decoded, per_row, row_comparison
 
@@ -262,6 +263,102 @@ def matrix_rollouts(
     return StepTable.from_columns(trajectory=trajectory, trajectories=trajectories, extras=extras, **columns)
 
 
+def prime_cases(case: Case) -> Iterator[Comparison]:
+    p = case.params
+    if "Q_bc" in case.data["inputs"]:
+        yield from prime_loss_cases(case)
+        return
+    mask = case.input("attention_mask")[:, p["prompt_length"] :].astype(bool)
+    q, acc = case.input("log_prob") - case.input("ref_log_prob"), case.input("acc")
+    group = np.arange(len(q)) // p["n_samples"]
+    table = matrix_rollouts(mask, group=group, outcome=acc)
+    granularity = {"token": "row", "whole": "whole"}[p["granularity"]]
+    total = (q * mask).sum(axis=1)
+
+    def on_tokens(values: np.ndarray) -> np.ndarray:
+        result = np.zeros(mask.shape)
+        result[mask] = values
+        return result
+
+    def valid(name: str) -> np.ndarray | None:
+        """The reference leaves advantages on padding; ours has none."""
+        out = case.output(name)
+        return None if out is None else np.where(mask, out, 0.0)
+
+    def assign(prefix: str, whiten: bool) -> Callable[[], np.ndarray]:
+        weights = (p["recipe_reward_dpo_coef"], p["recipe_reward_gt_coef"]) if prefix else (1.0, 1.0)
+        return lambda: on_tokens(
+            prime.assign(
+                table,
+                q[mask],
+                granularity=granularity,
+                batch_norm=p["prime_norm"] == "batch_norm",
+                process_weight=weights[0],
+                outcome_weight=weights[1],
+                gamma=p["reward_model_gamma"],
+                whiten=whiten,
+            )
+        )
+
+    for prefix in ("", "recipe_"):
+        yield Comparison(prefix + "advantages", assign(prefix, True), valid(prefix + "advantages"))
+        yield Comparison(prefix + "returns", assign(prefix, False), valid(prefix + "returns"))
+    if case.data["outputs"] is None:
+        return
+    scaled = {"token_level_score_raw": False, "rm_scores": p["prime_norm"] == "batch_norm"}
+    for name, scale in scaled.items():
+        yield Comparison(
+            name,
+            lambda scale=scale: on_tokens(prime.batch_normalised(table, q[mask], granularity=granularity, scale=scale)),
+            case.output(name),
+        )
+    yield Comparison("q", lambda: q, case.output("q"))
+    yield Comparison(
+        "ce_loss", lambda: implicit.cross_entropy(total, acc, beta=p["beta_train"]), case.output("ce_loss")
+    )
+    yield Comparison("dpo_accuracy", lambda: implicit.pair_accuracy(group, total, acc), case.output("dpo_accuracy"))
+
+
+def prime_loss_cases(case: Case) -> Iterator[Comparison]:
+    p, acc = case.params, case.input("acc")
+    group = np.arange(len(acc)) // p["n_samples"]
+    total = (case.input("token_level_scores") * case.input("response_mask")).sum(axis=1)
+    other = np.concatenate([rows[0] for rows in np.split(case.input("Q_bc"), len(acc) // p["n_samples"])])
+    yield Comparison(
+        "loss",
+        lambda: implicit.detached_preference(
+            group, total, acc, beta=p["beta"], best_of_n=p["bon_mode"], reference_total=other
+        ),
+        case.output("loss"),
+    )
+    yield Comparison("accuracy", lambda: implicit.pair_accuracy(group, total, acc), case.output("accuracy"))
+    yield Comparison("abs_accuracy", lambda: implicit.absolute_accuracy(total, acc), case.output("abs_accuracy"))
+
+
+def istar_cases(case: Case) -> Iterator[Comparison]:
+    table, order = case.rows.table, case.rows.order
+    step = case.input("rm_scores").sum(axis=1)[order]
+    weight = case.params["step_advantage_w"]
+    for name, options in {
+        "rloo": {"variant": "rloo", "step_weight": weight},
+        "rloo_process_only": {"variant": "rloo", "outcome_weight": 0.0},
+        "grpo_mean_norm": {"variant": "mean", "step_weight": weight},
+        "grpo_mean_std_norm": {"variant": "grpo", "step_weight": weight},
+        "reinforce_pp": {"variant": "reinforce++", "step_weight": weight, "whiten_over": "tokens"},
+        "combined": {"variant": "rloo", "step_weight": weight},
+    }.items():
+        yield row_comparison(case, name, lambda s, options=options: istar.assign(s, step, step_over="first", **options))
+    log_ratio = (case.input("q_log_ratio") * case.input("response_mask")).sum(axis=1)[order]
+    mean = np.add.reduceat(log_ratio, table.starts) / table.lengths
+    yield Comparison(
+        "traj_dpo_loss",
+        lambda: implicit.preference(
+            table.trajectory_group, mean, case.input("acc")[order][table.starts], beta=case.params["beta_train"]
+        ),
+        case.output("traj_dpo_loss"),
+    )
+
+
 ADAPTERS: dict[str, Callable[[Case], Iterator[Comparison]]] = {
     "grpo": grpo_cases,
     "rloo": rloo_cases,
@@ -270,6 +367,8 @@ ADAPTERS: dict[str, Callable[[Case], Iterator[Comparison]]] = {
     "gtd": gtd_cases,
     "gdpo": gdpo_cases,
     "pure": pure_cases,
+    "prime": prime_cases,
+    "istar": istar_cases,
 }
 
 NOT_BUILT = {
@@ -277,9 +376,7 @@ NOT_BUILT = {
     "arenarl",
     "cm2",
     "ensemble",
-    "istar",
     "par",
-    "prime",
     "spa",
 }
 """Methods with golden files whose code is still to come; a file of any other unknown method fails."""
