@@ -81,14 +81,19 @@ def _column(spec: Mapping[str, tuple[str, Any]], name: str, given: Any, n: int) 
         raise ValueError(f"column {name!r} must have shape ({n},), got {values.shape}")
     if values.dtype == dtype:
         return values
+    if not n:
+        return values.astype(dtype)
     # value-preserving kinds only: a float column must not silently become an index, nor a NaN a bool
     allowed = {"int64": "iub", "int32": "iub", "float64": "iubf", "bool": "b", "object": "UO"}[dtype]
     if values.dtype.kind not in allowed:
         raise ValueError(f"column {name!r} must be {dtype}, got {values.dtype}")
-    return values.astype(dtype)
+    converted = values.astype(dtype)
+    if dtype in ("int64", "int32") and not np.array_equal(converted, values):
+        raise ValueError(f"column {name!r} must fit into {dtype}, got values up to {values.max()}")
+    return converted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrajectoryTable:
     """What is known once per trajectory. Rows are sorted by ``id`` and unique.
 
@@ -139,7 +144,7 @@ class TrajectoryTable:
         return TrajectoryTable(**{k: v[rows] for k, v in self.columns().items()})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StepTable:
     """Rollouts as columns: one row per (trajectory, step), sorted by trajectory, then t, then agent.
 
@@ -251,6 +256,9 @@ class StepTable:
             ValueError: naming the column, the row and the remedy.
         """
         n = len(self.trajectory)
+        for name in self.extras:
+            if name in STEP_COLUMNS:
+                raise ValueError(f"{name!r} is a column of every table, not an extra")
         for name, column in {**self.columns(), **self.extras}.items():
             if column.shape[:1] != (n,):
                 raise ValueError(f"column {name!r} must have {n} rows, got shape {column.shape}")
@@ -262,6 +270,8 @@ class StepTable:
             _check_sorted(self.trajectory)
             same = self.trajectory[1:] == self.trajectory[:-1]
             dt = np.diff(self.t)
+            if self.t.min() < 0:
+                raise ValueError(f"column 't' must be at least 0, row {np.argmin(self.t)} is {self.t.min()}")
             bad = np.flatnonzero(same & ((dt < 0) | ((dt == 0) & (np.diff(self.agent) <= 0))))
             if bad.size:
                 raise ValueError(f"row {bad[0] + 1}: 't' must ascend in a trajectory; sort by (trajectory, t, agent)")
@@ -320,10 +330,19 @@ class StepTable:
 
     def __getitem__(self, rows: slice | npt.NDArray[Any]) -> StepTable:
         """The rows of a slice, mask or ascending index; only their trajectories stay."""
-        if not isinstance(rows, slice):
+        if isinstance(rows, slice):
+            ascending = rows.step is None or rows.step > 0
+        else:
             rows = np.asarray(rows)
-            if rows.dtype != bool and np.any(np.diff(rows) <= 0):
-                raise ValueError("row indices must ascend: a StepTable stays sorted")
+            if rows.ndim != 1:
+                raise ValueError(f"expected a slice, a mask or an array of row indices, got shape {rows.shape}")
+            rows = rows if rows.size else rows.astype(np.int64)  # an empty list has become float64
+            if rows.dtype == bool:
+                ascending = True
+            else:
+                ascending = not np.any(np.diff(np.where(rows < 0, rows + len(self), rows)) <= 0)
+        if not ascending:
+            raise ValueError("row indices must ascend: a StepTable stays sorted")
         columns = {k: v[rows] for k, v in self.columns().items()}
         keep = np.isin(self.trajectories.id, columns["trajectory"])
         return StepTable(
@@ -373,13 +392,13 @@ class StepTable:
                 raise ValueError(f"extra {name!r} must have {len(self)} rows, got shape {values.shape}")
         return replace(self, extras={**self.extras, **new})
 
-    def join(self, name: str, trajectory: Any, t: Any, values: Any, *, default: Any = np.nan) -> StepTable:
+    def join(self, name: str, trajectory: Any, t: Any, values: Any, *, default: Any = None) -> StepTable:
         """Add a late column (an annotation that came after the rollout) by (trajectory, t).
 
         Args:
             name: of the extra; rows that an earlier join filled keep their value unless given again.
             trajectory: int[k], t: int[k], values: [k]; every pair must exist (all its agents' rows get the value).
-            default: for rows that are not named.
+            default: for rows that are not named; when not given NaN, '' for text, None for objects.
 
         Raises:
             ValueError: a pair is not in the table.
@@ -400,11 +419,14 @@ class StepTable:
         bad = np.flatnonzero(high == low)
         if bad.size:
             raise ValueError(f"join {name!r}: no step (trajectory={wanted[0][bad[0]]}, t={wanted[1][bad[0]]})")
+        if default is None and values.dtype.kind != "O":
+            default = "" if values.dtype.kind == "U" else np.nan
         if name in self.extras:
-            column = self.extras[name].copy()
+            old = self.extras[name]
+            column = old.astype(np.result_type(old, values))  # a copy that holds both without loss
         else:
-            column = np.empty((len(self), *values.shape[1:]), dtype=np.result_type(values, np.asarray(default)))
-            column[...] = default
+            dtype = np.dtype(object) if values.dtype.kind == "O" else np.result_type(values, np.asarray(default))
+            column = np.full((len(self), *values.shape[1:]), default, dtype=dtype)
         counts = high - low
         rows = np.repeat(low - np.append(0, np.cumsum(counts)[:-1]), counts) + np.arange(counts.sum())
         column[rows] = np.repeat(values, counts, axis=0)
@@ -424,7 +446,7 @@ class StepTable:
         A branch with ``parent`` p and ``parent_t`` k shares p's steps up to and including t = k.
         """
         pieces: list[Int] = []
-        last = np.iinfo(np.int64).max
+        last = int(np.iinfo(np.int64).max)
         seen: set[int] = set()
         while trajectory != -1:
             if trajectory in seen:
@@ -435,7 +457,7 @@ class StepTable:
             if not rows.size:
                 raise ValueError(f"trajectory {trajectory} has no steps in this table")
             pieces.append(rows[self.t[rows] <= last])
-            trajectory, last = int(self.parent[low]), int(self.parent_t[low])
+            trajectory, last = int(self.parent[low]), min(last, int(self.parent_t[low]))
         return np.concatenate(pieces[::-1])
 
 

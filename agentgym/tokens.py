@@ -45,7 +45,7 @@ class TokenStep:
     start: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TokenTable:
     """Token columns (length n), segment columns (length s) and scored choices (length c).
 
@@ -122,10 +122,11 @@ class TokenTable:
             return cls.empty()
         trajectory = np.concatenate([p.segment_trajectory for p in parts])
         index = np.concatenate([p.segment_index for p in parts])
-        order = np.lexsort((index, trajectory))
-        same = np.flatnonzero((np.diff(trajectory[order]) == 0) & (np.diff(index[order]) == 0))
+        owners = np.sort(np.concatenate([np.unique(p.segment_trajectory) for p in parts]))
+        same = np.flatnonzero(np.diff(owners) == 0)
         if same.size:
-            raise ValueError(f"trajectory {trajectory[order][same[0]]} is in two tables; number them across the run")
+            raise ValueError(f"trajectory {owners[same[0]]} is in two tables; number trajectories across the run")
+        order = np.lexsort((index, trajectory))
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order))
         offsets = np.cumsum([0] + [len(p.segment_trajectory) for p in parts])
@@ -202,14 +203,24 @@ class TokenWriter:
         chosen: int = -1,
         weights_version: int = 0,
     ) -> None:
-        """Add one step (the fields of a policy's ``Segment``)."""
+        """Add one step (the fields of a policy's ``Segment``).
+
+        Raises:
+            ValueError: lengths differ, or the step does not follow the trajectory's last one.
+        """
         if not len(action) == len(logprob) == len(logprob_behaviour):
             raise ValueError(
                 f"trajectory {trajectory}, t={t}: action, logprob and logprob_behaviour must have one length, "
                 f"got {len(action)}, {len(logprob)}, {len(logprob_behaviour)}"
             )
+        rows = self._steps.setdefault(trajectory, [])
+        if rows and (t <= rows[-1][0] or segment < rows[-1][1]):
+            raise ValueError(
+                f"trajectory {trajectory}: t must ascend and segments must not go back; "
+                f"got t={t}, segment={segment} after t={rows[-1][0]}, segment={rows[-1][1]}"
+            )
         row = (t, segment, prompt, action, logprob, logprob_behaviour, candidates, chosen, weights_version)
-        self._steps.setdefault(trajectory, []).append(row)
+        rows.append(row)
 
     def drop(self, trajectory: int) -> None:
         """Forget a trajectory."""
