@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
-from agentgym.check import face, hostile, records, reruns, scripts, signals
+from agentgym.check import face, forks, hostile, records, reruns, scripts, signals
 from agentgym.check.report import Broken, NotApplicable, Report, Result, Rule
 from agentgym.check.subject import Env, Subject
 from agentgym.errors import UsageError
@@ -20,7 +20,15 @@ from agentgym.registration import catalogue, find
 
 __all__ = ["RULES", "Report", "Result", "Rule", "check_process_env", "command"]
 
-RULES: tuple[Rule, ...] = (*face.RULES, *records.RULES, *signals.RULES, *scripts.RULES, *hostile.RULES, *reruns.RULES)
+RULES: tuple[Rule, ...] = (
+    *face.RULES,
+    *records.RULES,
+    *signals.RULES,
+    *scripts.RULES,
+    *hostile.RULES,
+    *reruns.RULES,
+    *forks.RULES,
+)
 """All rules, in the order in which they are judged and shown."""
 
 

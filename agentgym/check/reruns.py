@@ -1,4 +1,4 @@
-"""Rules that play recorded episodes again: later, in another process, from snapshots, in vectors, beside a twin."""
+"""Rules that play recorded episodes again: later, in another process, in vectors, beside a twin."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 
 from agentgym.check.report import Broken, NotApplicable, Rule
 from agentgym.check.subject import Env, Subject, random_actor
-from agentgym.check.trace import Trace, canonical, difference, fingerprint, note, play, replay, scripted
+from agentgym.check.trace import Trace, canonical, difference, fingerprint, replay
 from agentgym.env import ProcessEnv
 from agentgym.process import FIELDS
 
-__all__ = ["RULES"]
+__all__ = ["REPEATS", "RULES"]
 
 PROBE_SECONDS = 600
-FORK_STEPS = 20
 VECTOR_STEPS = 150
 
 
@@ -88,84 +87,25 @@ def process(subject: Subject) -> str:
     return f"{len(traces)} episodes with PYTHONHASHSEED={hash_seed}"
 
 
-# ------------------------------------------------------------------ snapshots
-
-
-def _forkable(subject: Subject) -> None:
-    if subject.process_env is None or not subject.process_env.forkable:
-        raise NotApplicable("the world cannot be forked")
-
-
-def _onward(env: Env, actions: list[Any]) -> list[dict[str, str]]:
-    """What is said when these actions are done from here."""
-    facts = []
-    for action in actions:
-        result = env.step(action)
-        facts.append(note(env, action, result).facts)
-        if result[2] or result[3]:
-            break
-    return facts
-
-
-def _fork_points(subject: Subject) -> Iterator[tuple[Trace, int, Env]]:
-    """Environments in the middle of an episode that goes on, with the trace they follow and their step."""
+def state_kept(subject: Subject) -> str:
+    if subject.process_env is None:
+        raise NotApplicable("not a ProcessEnv, so its state cannot be seen")
+    kept = 0
     for trace in subject.of("random", "oracle"):
-        middle = len(trace.actions) // 2
         env = subject.make()
-        play(env, trace.seed, trace.policy, scripted(trace.actions[:middle]), middle)
-        yield trace, middle, env
-
-
-def snapshot_returns(subject: Subject) -> str:
-    _forkable(subject)
-    points = 0
-    for trace, step, env in _fork_points(subject):
         base = env.unwrapped
         assert isinstance(base, ProcessEnv)
-        ahead = trace.actions[step : step + FORK_STEPS]
-        there = trace.moments[step]
-        saved = base.snapshot()
-        expected = _onward(env, ahead)
-        for _ in range(2):  # the second time shows whether restoring used the snapshot up
-            result = base.restore(saved)
-            now = note(env, None, result)
-            if (now.observation, _state(now.record)) != (there.observation, _state(there.record)):
-                raise _lost(f"{there.observation}, {there.record}", f"{now.observation}, {now.record}", trace, step)
-            found = difference(expected, _onward(env, ahead))
-            if found is not None:
-                raise _lost(found[1], found[2], trace, step + found[0] + 1)
-        points += 1
-    return f"{points} snapshots, each restored twice"
-
-
-def _state(record: Mapping[str, Any] | None) -> list[Any]:
-    """The fields that belong to the state, not to the step that led there."""
-    return [(record or {}).get(name) for name in ("milestones", "progress", "anchor")]
-
-
-def _lost(expected: str, got: str, trace: Trace, step: int) -> Broken:
-    do = "World.snapshot must copy all that changes, and World.restore must go on from the `rng` it is given"
-    return Broken(expected, f"{got} after restore", do, seed=trace.seed, step=step)
-
-
-def snapshot_portable(subject: Subject) -> str:
-    _forkable(subject)
-    if not subject.process_env or not subject.process_env.world.portable_snapshots:
-        raise NotApplicable("snapshots are not declared portable")
-    subject.need_factory()
-    points = 0
-    for trace, step, env in _fork_points(subject):
-        other, base = subject.make(), env.unwrapped
-        assert isinstance(base, ProcessEnv)
-        target = other.unwrapped
-        assert isinstance(target, ProcessEnv)
-        target.restore(pickle.loads(pickle.dumps(base.snapshot())))
-        ahead = trace.actions[step : step + FORK_STEPS]
-        found = difference(_onward(base, ahead), _onward(target, ahead))
-        if found is not None:
-            raise _lost(found[1], f"{found[2]} in another instance", trace, step + found[0] + 1)
-        points += 1
-    return f"{points} snapshots restored by other instances"
+        env.reset(seed=trace.seed)
+        states = [(base.peek(), canonical(base.peek()))]
+        for action in trace.actions:
+            env.step(action)
+            states.append((base.peek(), canonical(base.peek())))
+        for step, (state, text) in enumerate(states):
+            if canonical(state) != text:
+                do = "return a copy from World.state: tasks compare the state before with the state after"
+                raise trace.broken(step, f"{text:.200}", f"{canonical(state):.200} later", do)
+        kept += len(states)
+    return f"{kept} states"
 
 
 # ------------------------------------------------------------------ vectors
@@ -315,26 +255,20 @@ def _shifted(original: Callable[..., float | None]) -> Callable[..., float]:
     return hidden_reward
 
 
-_REPEATS = ("policy/raises", "determinism/fresh")
+REPEATS = ("policy/raises", "determinism/fresh")
 """Without these a second run cannot be compared with the first."""
 
 RULES = (
     Rule("determinism/fresh", "The same seed and actions give the same episode on a fresh environment.", fresh),
-    Rule("determinism/history", "A seeded reset forgets what was played before.", history, _REPEATS),
-    Rule("determinism/process", "Another process with another hash seed tells the same.", process, _REPEATS),
-    Rule("snapshot/returns", "Restoring a snapshot comes back, and goes on as before.", snapshot_returns, _REPEATS),
-    Rule(
-        "snapshot/portable",
-        "Another instance can restore a snapshot.",
-        snapshot_portable,
-        (*_REPEATS, "determinism/history", "snapshot/returns"),
-    ),
+    Rule("determinism/history", "A seeded reset forgets what was played before.", history, REPEATS),
+    Rule("world/state-kept", "A state stays as it was when the world goes on.", state_kept, ("policy/raises",)),
+    Rule("determinism/process", "Another process with another hash seed tells the same.", process, REPEATS),
     Rule(
         "vector/equals-single",
         "A vector's rows equal single environments, over automatic resets.",
         vector_sync,
-        (*_REPEATS, "determinism/history"),
+        (*REPEATS, "determinism/history"),
     ),
-    Rule("vector/native", "The native vector's rows equal single environments.", vector_native, _REPEATS),
-    Rule("hidden/does-not-leak", "A twin with another hidden performance looks the same.", hidden, _REPEATS),
+    Rule("vector/native", "The native vector's rows equal single environments.", vector_native, REPEATS),
+    Rule("hidden/does-not-leak", "A twin with another hidden performance looks the same.", hidden, REPEATS),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from hashlib import blake2b
 from typing import Any
 
@@ -29,6 +29,8 @@ def canonical(value: Any) -> str:
         return "{" + ", ".join(sorted(f"{canonical(k)}: {canonical(v)}" for k, v in value.items())) + "}"
     if isinstance(value, (tuple, list)):
         return f"{type(value).__name__}({', '.join(map(canonical, value))})"
+    if is_dataclass(value) and not isinstance(value, type):
+        return f"{type(value).__name__}({canonical({f.name: getattr(value, f.name) for f in fields(value)})})"
     if isinstance(value, (set, frozenset)):
         return "set(" + ", ".join(sorted(map(canonical, value))) + ")"
     return f"{type(value).__name__} {value!r}"

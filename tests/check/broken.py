@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium
@@ -361,6 +362,56 @@ class RemembersSnapshotsItself(CorridorWorld):
 
     def restore(self, snapshot: Any, rng: np.random.Generator) -> Any:
         super().restore(self._saved[snapshot], rng)
+
+
+@world_env("anchor/fixes-future")
+class WindsUp(CorridorWorld):
+    """Waiting winds a spring, and the next step is a leap: no observation and no anchor tells."""
+
+    _wound = False
+
+    def reset(self, setup: Mapping[str, int], rng: np.random.Generator, seed: int | None = None) -> Any:
+        super().reset(setup, rng, seed)
+        self._wound = False
+
+    def act(self, action: Any) -> Any:
+        if action in ("left", "right") and self._wound:
+            self._wound = False
+            super().act(action)
+        self._wound = self._wound or action == "wait"
+        return super().act(action)
+
+    def snapshot(self) -> Any:
+        return super().snapshot(), self._wound
+
+    def restore(self, snapshot: Any, rng: np.random.Generator) -> Any:
+        saved, self._wound = snapshot
+        super().restore(saved, rng)
+
+
+@dataclass
+class MutableCorridor:
+    length: int
+    cell: int
+
+
+@world_env("world/state-kept")
+class OneStateForAll(CorridorWorld):
+    """Hands out the very object that it moves about."""
+
+    portable_snapshots = False
+
+    def reset(self, setup: Mapping[str, int], rng: np.random.Generator, seed: int | None = None) -> Any:
+        super().reset(setup, rng, seed)
+        self._shared = MutableCorridor(setup["length"], setup["start"])
+        self._start = replace(self._shared)
+
+    def state(self) -> Any:
+        # At the start still a copy of its own, so that progress has something to start from.
+        if self._state.cell == self._start.cell:
+            return replace(self._start)
+        self._shared.cell = self._state.cell
+        return self._shared
 
 
 @process_env("vector/equals-single")
