@@ -15,7 +15,7 @@ from typing import Protocol
 from agentgym.agents.policy.template import Template
 from agentgym.errors import UsageError
 
-__all__ = ["Append", "ContextPolicy", "History", "LastK", "Plan", "Summarise", "digest"]
+__all__ = ["Append", "ContextPolicy", "History", "LastK", "Plan", "Question", "Summarise", "digest"]
 
 
 class ContextPolicy(Protocol):
@@ -36,20 +36,41 @@ class ContextPolicy(Protocol):
         """
         ...
 
+    def question(self, history: History, added: int) -> Question | None:
+        """What the model itself is asked before the next segment begins; its answer then takes the place of `note`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
-class Append:
+class Question:
+    """Put to the model at the end of a segment, answered greedily in at most ``max_tokens`` tokens."""
+
+    text: str
+    max_tokens: int
+
+
+class _NoSummary:
+    """What is dropped is gone."""
+
+    __slots__ = ()
+
+    def note(self, history: History, dropped: Iterable[tuple[str, str]]) -> str:
+        return ""
+
+    def question(self, history: History, added: int) -> Question | None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Append(_NoSummary):
     """Everything stays: one segment per episode."""
 
     def keep(self, history: History, added: int) -> int | None:
         return None
 
-    def note(self, history: History, dropped: Iterable[tuple[str, str]]) -> str:
-        return ""
-
 
 @dataclass(frozen=True, slots=True)
-class LastK:
+class LastK(_NoSummary):
     """The goal, the last ``k`` turns (observation and action) and the present observation.
 
     ``LastK(0)`` shows goal and observation alone: every step is a free-standing prompt, and equal situations are
@@ -65,9 +86,6 @@ class LastK:
     def keep(self, history: History, added: int) -> int | None:
         return self.k if history.shown + 1 > self.k else None
 
-    def note(self, history: History, dropped: Iterable[tuple[str, str]]) -> str:
-        return ""
-
 
 def digest(goal: str, dropped: Sequence[tuple[str, str]]) -> str:
     """A plain summary without a model: which actions were taken, how often, in order of first use."""
@@ -82,26 +100,40 @@ class Summarise:
     Attributes:
         max_tokens: longest prompt, in tokens. A summary plus kept turns that exceed it are shown all the same.
         keep_turns: past turns that stay as they were.
-        write: (goal, dropped turns as (observation, action) texts, all since the episode's start) -> summary.
+        write: (goal, dropped turns as (observation, action) texts, all since the episode's start) -> summary; or
+            None: the model writes it. It is then asked ``ask`` at the end of the old segment, which holds its former
+            summary too. ``max_tokens`` must leave room for question and answer below the model's positions. Summaries
+            are the policy's context, not its actions: no step's segment trains them.
+        ask: the question to the model.
+        summary_tokens: longest answer.
     """
 
     max_tokens: int
     keep_turns: int = 1
-    write: Callable[[str, Sequence[tuple[str, str]]], str] = digest
+    write: Callable[[str, Sequence[tuple[str, str]]], str] | None = digest
+    ask: str = "Summarise in a few sentences what was done and seen so far, and what is left to do."
+    summary_tokens: int = 128
 
     def __post_init__(self) -> None:
-        if self.max_tokens < 1 or self.keep_turns < 0:
+        if self.max_tokens < 1 or self.keep_turns < 0 or self.summary_tokens < 1:
             raise UsageError(
-                f"expected max_tokens of at least 1 and keep_turns of at least 0, got {self.max_tokens},"
-                f" {self.keep_turns}"
+                "expected max_tokens and summary_tokens of at least 1 and keep_turns of at least 0, got"
+                f" {self.max_tokens}, {self.summary_tokens}, {self.keep_turns}"
             )
 
     def keep(self, history: History, added: int) -> int | None:
         return self.keep_turns if len(history.tokens) + added > self.max_tokens else None
 
     def note(self, history: History, dropped: Iterable[tuple[str, str]]) -> str:
+        if self.write is None:
+            return ""
         turns = list(dropped)
         return self.write(history.goal, turns) if turns else ""
+
+    def question(self, history: History, added: int) -> Question | None:
+        if self.write is not None or self.keep(history, added) is None:
+            return None
+        return Question(self.ask, self.summary_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +165,7 @@ class History:
         tokens: the present segment, actions included.
         index: its number.
         shown: past turns visible in it.
+        summary: (number of turns when it was written, the model's own summary).
     """
 
     goal: str
@@ -140,6 +173,7 @@ class History:
     tokens: list[int] = field(default_factory=list)
     index: int = 0
     shown: int = 0
+    summary: tuple[int, str] = (0, "")
 
     def plan(self, observation: str, template: Template, policy: ContextPolicy) -> Plan:
         """Build the next prompt; changes nothing, so a failed step can be asked again."""
@@ -152,7 +186,10 @@ class History:
             return Plan(self.index, turn, self.tokens + list(turn), self.shown + 1, observation)
         keep = min(keep, len(self.turns))
         kept, dropped = self.turns[len(self.turns) - keep :], self.turns[: len(self.turns) - keep]
-        note = policy.note(self, ((seen, template.say(action)) for seen, action in dropped))
+        if self.summary[0] == len(self.turns):
+            note = self.summary[1]
+        else:
+            note = policy.note(self, ((seen, template.say(action)) for seen, action in dropped))
         observations = [*(seen for seen, _ in kept), observation]
         new = template.opening(self.goal, observations[0], note)
         for (_, action), seen in zip(kept, observations[1:], strict=True):

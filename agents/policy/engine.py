@@ -60,10 +60,12 @@ class Scored:
 
     Attributes:
         logprobs: K arrays float64[a_k], one number per token.
+        totals: float64[K], their sums.
         value: as in `Generated`.
     """
 
     logprobs: tuple[npt.NDArray[np.float64], ...]
+    totals: npt.NDArray[np.float64]
     value: float = float("nan")
 
 
@@ -291,7 +293,9 @@ class Engine:
         for one, value in zip(nodes, values, strict=True):
             mine = logprobs[start : start + len(one.edges)]
             start += len(one.edges)
-            yield Scored(tuple(mine[path] for path in one.paths), value)
+            yield Scored(
+                tuple(mine[path] for path in one.paths), np.array([mine[path].sum() for path in one.paths]), value
+            )
 
     def _gather(
         self, features: torch.Tensor, where: npt.NDArray[np.int64], token: npt.NDArray[np.int64]

@@ -271,16 +271,37 @@ class TransformersPolicy:
     def _plan(self, requests: Sequence[Request]) -> list[Plan]:
         if len({request.episode for request in requests}) != len(requests):
             raise PolicyError("expected at most one request per episode in a batch")
-        plans = []
-        for request in requests:
-            history = self._histories.get(request.episode) or History(request.goal)
+        histories = [self._histories.get(request.episode) or History(request.goal) for request in requests]
+        for request, history in zip(requests, histories, strict=True):
             if request.step != len(history.turns):
                 raise PolicyError(
                     f"expected step {len(history.turns)} of episode {request.episode}, got step {request.step};"
                     " call end(episode) before an episode number is used again"
                 )
-            plans.append(history.plan(observation_text(request.observation), self.template, self.context))
-        return plans
+        texts = [observation_text(request.observation) for request in requests]
+        self._summarise(requests, histories, texts)
+        return [history.plan(text, self.template, self.context) for history, text in zip(histories, texts, strict=True)]
+
+    def _summarise(self, requests: Sequence[Request], histories: Sequence[History], texts: Sequence[str]) -> None:
+        """Let the model answer its context policy's question wherever a segment is about to end."""
+        asking: list[tuple[int, History, list[int]]] = []
+        longest = 0
+        for request, history, text in zip(requests, histories, texts, strict=True):
+            if not history.turns or history.summary[0] == len(history.turns):
+                continue
+            action = history.turns[-1][1]
+            question = self.context.question(history, len(self.template.turn(action, text)))
+            if question is not None:
+                prompt = history.tokens + list(self.template.turn(action, question.text))
+                asking.append((request.episode, history, prompt))
+                longest = max(longest, question.max_tokens)
+        if asking:
+            episodes, of, prompts = zip(*asking, strict=True)
+            answers = self.engine.generate(
+                episodes, prompts, max_new_tokens=longest, stop_ids=self._stop_ids, greedy=True
+            )
+            for history, answer in zip(of, answers, strict=True):
+                history.summary = len(history.turns), self.template.say(tuple(answer.tokens.tolist()))
 
     def _commit(self, request: Request, plan: Plan, decision: Decision) -> None:
         assert decision.segment is not None  # every decision of this policy has one
@@ -319,8 +340,7 @@ class TransformersPolicy:
     def _chosen(self, request: Request, plan: Plan, candidates: Candidates, answer: Scored) -> Decision:
         assert request.admissible is not None  # checked where the candidates were made
         u = 0.0 if request.greedy else float(uniform(request.seed, request.episode, request.step)[0])
-        scores = np.array([logprobs.sum() for logprobs in answer.logprobs])
-        index, logprob = pick(scores, u, temperature=self.temperature, top_p=self.top_p, greedy=request.greedy)
+        index, logprob = pick(answer.totals, u, temperature=self.temperature, top_p=self.top_p, greedy=request.greedy)
         behaviour = np.zeros(len(candidates[index]))
         behaviour[0] = logprob
         segment = _segment(plan, candidates[index], answer.logprobs[index], behaviour, candidates, index)

@@ -213,6 +213,29 @@ def test_recorded_demonstrations_make_the_segments_of_acting(small):
         make(small).record([request(admissible=ACTIONS)], ["fly"])
 
 
+def test_the_model_may_write_its_own_summaries(small):
+    policy = make(small, context=Summarise(40, 0, write=None, ask="find the key", summary_tokens=4))
+    sequence: list[int] = []
+    for step in range(4):
+        [decision] = policy.act([request(0, step, greedy=True)])
+        segment = decision.segment
+        if segment.index == 0:
+            last = tuple(segment.action.tolist())
+            sequence = [*sequence, *segment.prompt.tolist(), *last]
+            continue
+        asked = sequence + list(policy.template.turn(last, "find the key"))
+        [answer] = policy.engine.generate(
+            [99], [asked], max_new_tokens=4, greedy=True, stop_ids=policy.template.stop_ids
+        )
+        summary = policy.template.say(tuple(answer.tokens.tolist()))
+        assert summary
+        want = policy.template.opening("find the red key", f"you see 0 {step}", summary)
+        assert segment.prompt.tolist() == list(want)
+        break
+    else:
+        raise AssertionError("no segment ended")
+
+
 def test_ended_episodes_are_forgotten(small):
     policy = make(small)
     policy.act([request(0, 0)])
