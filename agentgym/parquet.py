@@ -8,6 +8,7 @@ the metadata of the field, so that reading needs no guess.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import struct
@@ -26,7 +27,7 @@ try:
 except ImportError as error:
     raise MissingExtra("pyarrow", "train") from error
 
-__all__ = ["read_column", "read_columns", "read_sets", "write_columns", "write_sets"]
+__all__ = ["read_columns", "read_sets", "write_columns", "write_sets"]
 
 _KIND = b"agentgym"
 
@@ -49,8 +50,8 @@ _PLAIN = {
 }
 
 
-def write_columns(path: Path, columns: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Write columns of one length to ``path`` and wait until they are on the disk.
+def write_columns(path: Path, columns: Mapping[str, npt.NDArray[Any]]) -> str:
+    """Write columns of one length to ``path`` and wait until they are on the disk; returns the file's SHA-256.
 
     Raises:
         UsageError: an object column holds something other than None, bool, int, float, str or bytes.
@@ -60,35 +61,27 @@ def write_columns(path: Path, columns: Mapping[str, npt.NDArray[Any]]) -> None:
         array, kind = _encode(name, values)
         fields.append(pa.field(name, array.type, metadata={_KIND: json.dumps(kind).encode()}))
         arrays.append(array)
-    _write(path, pa.Table.from_arrays(arrays, schema=pa.schema(fields)))
+    return _write(path, pa.Table.from_arrays(arrays, schema=pa.schema(fields)))
 
 
-def read_columns(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """The columns that `write_columns` wrote.
+def read_columns(path: Path, sha: str) -> dict[str, npt.NDArray[Any]]:
+    """The columns that `write_columns` wrote, if the file still has the hash it returned.
 
     Raises:
-        RunError: the file is missing, cut short, damaged (page checksums) or not ours.
+        RunError: the file is missing or is not as it was written.
     """
-    table = _read(path)
-    return {field.name: _decode(path, field, table.column(k)) for k, field in enumerate(table.schema)}
+    table = _read(path, sha)
+    return {field.name: _decode(field, table.column(k)) for k, field in enumerate(table.schema)}
 
 
-def read_column(path: Path, name: str) -> npt.NDArray[Any]:
-    """One column alone; the others are not read."""
-    table = _read(path, columns=[name])
-    if table.num_columns != 1:
-        raise RunError(f"{_where(path)} has no column {name!r}; it is not a table of a run")
-    return _decode(path, table.schema.field(0), table.column(0))
+def write_sets(path: Path, sets: tuple[tuple[tuple[int, ...], ...], ...]) -> str:
+    """Write candidate sets (one row a set, a list of token lists) like `write_columns`."""
+    return _write(path, pa.table({"set": pa.array(sets, pa.list_(pa.list_(pa.int64())))}))
 
 
-def write_sets(path: Path, sets: tuple[tuple[tuple[int, ...], ...], ...]) -> None:
-    """Write candidate sets: one row a set, a list of token lists."""
-    _write(path, pa.table({"set": pa.array(sets, pa.list_(pa.list_(pa.int64())))}))
-
-
-def read_sets(path: Path) -> tuple[tuple[tuple[int, ...], ...], ...]:
-    """The candidate sets that `write_sets` wrote."""
-    return tuple(tuple(tuple(tokens) for tokens in row) for row in _read(path).column("set").to_pylist())
+def read_sets(path: Path, sha: str) -> tuple[tuple[tuple[int, ...], ...], ...]:
+    """The candidate sets that `write_sets` wrote, like `read_columns`."""
+    return tuple(tuple(tuple(tokens) for tokens in row) for row in _read(path, sha).column("set").to_pylist())
 
 
 # ---------------------------------------------------------------------- one column
@@ -132,11 +125,8 @@ def _fits(items: list[Any]) -> bool:
     return True
 
 
-def _decode(path: Path, field: Any, column: Any) -> npt.NDArray[Any]:
-    try:
-        kind = json.loads(field.metadata[_KIND])
-    except (KeyError, TypeError, ValueError):
-        raise RunError(f"{_where(path)}: column {field.name!r} was not written by agentgym") from None
+def _decode(field: Any, column: Any) -> npt.NDArray[Any]:
+    kind = json.loads(field.metadata[_KIND])
     dtype = np.dtype(kind["dtype"])
     if kind["kind"] == "numpy":
         shape = tuple(kind["shape"])
@@ -155,22 +145,23 @@ def _decode(path: Path, field: Any, column: Any) -> npt.NDArray[Any]:
 # ---------------------------------------------------------------------- one file
 
 
-def _write(path: Path, table: pa.Table) -> None:
+def _write(path: Path, table: pa.Table) -> str:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    data = sink.getvalue()
     with path.open("wb") as file:
-        pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
+    return hashlib.sha256(data).hexdigest()
 
 
-def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
+def _read(path: Path, sha: str) -> pa.Table:
+    where = "/".join(path.parts[-3:])
     try:
-        return pq.read_table(path, columns=columns, page_checksum_verification=True, partitioning=None)
+        data = path.read_bytes()
     except FileNotFoundError:
-        raise RunError(f"{_where(path)} is missing; the shard is damaged: restore it, or delete its folder") from None
-    except (OSError, pa.ArrowInvalid) as error:
-        reason = str(error).splitlines()[0]
-        raise RunError(f"{_where(path)} is damaged ({reason}); restore it, or delete its shard folder") from error
-
-
-def _where(path: Path) -> str:
-    return "/".join(path.parts[-3:])
+        raise RunError(f"{where} is missing; restore it, or delete its shard folder") from None
+    if hashlib.sha256(data).hexdigest() != sha:
+        raise RunError(f"{where} is damaged (it is not what was written); restore it, or delete its shard folder")
+    return pq.read_table(pa.BufferReader(data))

@@ -35,6 +35,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy.typing as npt
+
 from agentgym.errors import RunError, UsageError
 from agentgym.files import disk, json_like, read_json, replace, shareable, sync_folder, write_json
 from agentgym.steps import FORMAT_VERSION as STEPS_VERSION
@@ -49,7 +51,7 @@ RUN_VERSION = 1
 Tag = str | int | float | bool | None
 
 _PACKAGES = ("agentgym", "gymnasium", "numpy", "pyarrow", "torch", "transformers", "minigrid")
-_TOKEN_COLUMNS = ("id", "segment", "step", "mask", "logprob", "logprob_behaviour", "weights_version")
+_EXTRA = "extra:"
 
 
 class _Rollouts(Protocol):
@@ -63,42 +65,43 @@ class _Rollouts(Protocol):
 
 @dataclass(frozen=True)
 class Shard:
-    """What one `Run.append` stored; columns are read when asked for."""
+    """What one `Run.append` stored; columns are read (and checked against ``hashes``) when asked for."""
 
     path: Path
     tags: Mapping[str, Tag]
     n_trajectories: int
     n_steps: int
     n_tokens: int
+    hashes: Mapping[str, str]
 
     @cached_property
     def ids(self) -> frozenset[int]:
         """The trajectories in it."""
-        from agentgym.parquet import read_column
-
-        return frozenset(read_column(self.path / "trajectories.parquet", "id").tolist())
+        return frozenset(self._columns("trajectories")["id"].tolist())
 
     def steps(self) -> StepTable:
         """Its StepTable."""
-        from agentgym.parquet import read_columns
-
-        trajectories = TrajectoryTable.from_columns(**read_columns(self.path / "trajectories.parquet"))
-        columns = read_columns(self.path / "steps.parquet")
-        extras = {k[6:]: columns.pop(k) for k in list(columns) if k.startswith("extra:")}
+        columns = self._columns("steps")
+        extras = {k.removeprefix(_EXTRA): columns.pop(k) for k in list(columns) if k.startswith(_EXTRA)}
+        trajectories = TrajectoryTable.from_columns(**self._columns("trajectories"))
         return StepTable.from_columns(**columns, trajectories=trajectories, extras=extras)
 
     def tokens(self) -> TokenTable:
         """Its TokenTable, empty when the policy spoke in none."""
-        from agentgym.parquet import read_columns, read_sets
+        from agentgym.parquet import read_sets
 
         if not self.n_tokens:
             return TokenTable.empty()
+        columns = self._columns("tokens") | self._columns("segments") | self._columns("choices")
         return TokenTable(
-            **read_columns(self.path / "tokens.parquet"),
-            **read_columns(self.path / "segments.parquet"),
-            **read_columns(self.path / "choices.parquet"),
-            candidate_sets=read_sets(self.path / "candidates.parquet"),
+            **columns, candidate_sets=read_sets(self.path / "candidates.parquet", self.hashes["candidates"])
         )
+
+    def _columns(self, name: str) -> dict[str, npt.NDArray[Any]]:
+        from agentgym.parquet import read_columns
+
+        with disk("read", self.path):
+            return read_columns(self.path / f"{name}.parquet", self.hashes[name])
 
     def matches(self, where: Mapping[str, Tag]) -> bool:
         """Every tag of ``where`` is there with that value."""
@@ -217,21 +220,18 @@ class Run:
         number = max((int(s.path.name) for s in self.shards), default=0) + 1
         final = self.path / "shards" / f"{number:06d}"
         part = final.with_name(f".{final.name}")
+        extras = {_EXTRA + name: values for name, values in steps.extras.items()}
+        tables = {"steps": {**steps.columns(), **extras}, "trajectories": steps.trajectories.columns()}
+        if len(tokens):
+            tables |= _token_tables(tokens)
         sizes = {"trajectories": len(steps.trajectories), "steps": len(steps), "tokens": len(tokens)}
         with disk("write", final):
             part.mkdir(parents=True)
             try:
-                extras = {f"extra:{name}": values for name, values in steps.extras.items()}
-                write_columns(part / "steps.parquet", {**steps.columns(), **extras})
-                write_columns(part / "trajectories.parquet", steps.trajectories.columns())
+                hashes = {name: write_columns(part / f"{name}.parquet", c) for name, c in tables.items()}
                 if len(tokens):
-                    arrays = tokens.arrays()
-                    write_columns(part / "tokens.parquet", {k: arrays[k] for k in _TOKEN_COLUMNS})
-                    for name, prefix in (("segments", "segment_"), ("choices", "choice_")):
-                        some = {k: v for k, v in arrays.items() if k.startswith(prefix)}
-                        write_columns(part / f"{name}.parquet", some)
-                    write_sets(part / "candidates.parquet", tokens.candidate_sets)
-                write_json(part / "shard.json", {"tags": json_like(tags), **sizes})
+                    hashes["candidates"] = write_sets(part / "candidates.parquet", tokens.candidate_sets)
+                write_json(part / "shard.json", {"tags": json_like(tags), **sizes, "sha256": hashes})
                 sync_folder(part)
                 part.rename(final)
             except BaseException:
@@ -247,10 +247,7 @@ class Run:
             names = sorted(p.name for p in folder.iterdir() if p.name.isdigit()) if folder.is_dir() else []
             for name in names:
                 if name not in self._shards:
-                    head = read_json(folder / name / "shard.json")
-                    self._shards[name] = Shard(
-                        folder / name, head["tags"], head["trajectories"], head["steps"], head["tokens"]
-                    )
+                    self._shards[name] = _shard(folder / name)
         return tuple(self._shards[name] for name in names)
 
     def steps(self, where: Mapping[str, Tag] | None = None) -> StepTable:
@@ -391,6 +388,23 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, kind={self.kind!r}, shards={len(self.shards)})"
+
+
+def _shard(path: Path) -> Shard:
+    head = read_json(path / "shard.json")
+    try:
+        return Shard(path, head["tags"], head["trajectories"], head["steps"], head["tokens"], head["sha256"])
+    except (KeyError, TypeError):
+        raise RunError(f"{path / 'shard.json'} is damaged; restore it, or delete its shard folder") from None
+
+
+def _token_tables(tokens: TokenTable) -> dict[str, dict[str, npt.NDArray[Any]]]:
+    """The columns by length: tokens, segments, choices."""
+    out: dict[str, dict[str, npt.NDArray[Any]]] = {"tokens": {}, "segments": {}, "choices": {}}
+    for name, column in tokens.arrays().items():
+        part = "segments" if name.startswith("segment_") else "choices" if name.startswith("choice_") else "tokens"
+        out[part][name] = column
+    return out
 
 
 def _same(run: Run, kind: str, config: Mapping[str, Any]) -> None:

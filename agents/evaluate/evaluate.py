@@ -24,7 +24,7 @@ from agentgym.steps import StepTable
 from agentgym.tokens import TokenTable
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
 __all__ = ["EvalResult", "evaluate", "jobs_of", "summarise"]
 
@@ -69,29 +69,38 @@ class EvalResult:
         """`as_dict` as one line of strict JSON."""
         return json.dumps(self.as_dict(), allow_nan=False)
 
-    def table(self) -> Table:
-        """For the terminal (rich): one row an environment, the suite last."""
+    def table(self) -> Group:
+        """For the terminal (rich): the metrics of the suite, then every environment in a line."""
+        from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
-        shown = [k for k in METRICS if k in self.metrics]
-        table = Table(title=f"{self.suite}: {self.episodes} episodes, 95 % intervals", title_justify="left")
-        table.add_column("environment")
-        for name in shown:
-            table.add_column(name.replace("_", " "), justify="right")
-        for env, found in self.by_env.items():
-            table.add_row(Text(env.removeprefix("agentgym/")), *(_cell(name, found.get(name)) for name in shown))
-        table.add_section()
-        table.add_row("all", *(_cell(name, self.metrics[name]) for name in shown), style="bold")
+        whole = Table(title=f"{self.suite}: {self.episodes} episodes", title_justify="left")
+        for column in ("metric", "mean", "95 % interval"):
+            whole.add_column(column, justify="left" if column == "metric" else "right")
+        for name, found in self.metrics.items():
+            whole.add_row(name.replace("_", " "), *_cells(name, found))
         if self.errors:
-            broken = sum(self.errors.values())
             reasons = "; ".join(f"{n} x {why}" for why, n in self.errors.items())
-            worst = _cell("success", self.success_at_worst)
-            table.caption = Text(
-                f"{broken} of {self.episodes} episodes broke and are left out ({reasons[:300]}); "
+            worst = " within ".join(_cells("success", self.success_at_worst))
+            whole.caption = Text(
+                f"{sum(self.errors.values())} of {self.episodes} episodes broke and are left out ({reasons[:300]}); "
                 f"success if all of them had failed: {worst}"
             )
-        return table
+            whole.caption_justify = "left"
+        by_env = Table(title="by environment", title_justify="left")
+        by_env.add_column("environment", overflow="fold")
+        for column in ("episodes", "success", "95 % interval", "progress", "danger rate", "steps"):
+            by_env.add_column(column, justify="right")
+        for env, figures in self.by_env.items():
+            success = figures.get("success")
+            by_env.add_row(
+                Text(env.removeprefix("agentgym/")),
+                str(success.n if success else 0),
+                *(_cells("success", success) if success else ("-", "-")),
+                *(_cells(k, figures[k])[0] if k in figures else "-" for k in ("progress", "danger_rate", "steps")),
+            )
+        return Group(whole, by_env)
 
 
 def evaluate(
@@ -272,10 +281,9 @@ def _plain(interval: Interval) -> dict[str, Any]:
     }
 
 
-def _cell(metric: str, interval: Interval | None) -> str:
-    if interval is None or not interval.n:
-        return "-"
-    if METRICS[metric].share:
-        return f"{interval.value:.0%} [{interval.low:.0%}, {interval.high:.0%}]".replace("%", " %")
-    digits = 3 if abs(interval.high) < 1 else 1
-    return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+def _cells(metric: str, found: Interval) -> tuple[str, str]:
+    """A figure and its interval in words."""
+    share = METRICS[metric.removesuffix("_iqm")].share
+    digits = 1 if share or abs(found.high) >= 10 else 3
+    value, low, high = (f"{v * 100 if share else v:.{digits}f}" for v in (found.value, found.low, found.high))
+    return value + (" %" if share else ""), f"{low} to {high}"

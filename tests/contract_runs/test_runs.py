@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentgym.errors import RunError, UsageError
@@ -77,7 +77,7 @@ def tables(draw: st.DrawFn) -> tuple[StepTable, TokenTable]:
     heads = {name: column(dtype, len(ids)) for name, (dtype, _) in TRAJECTORY_COLUMNS.items() if name != "id"}
     kinds = st.sampled_from(["object", "mixed", "<f4", "<i2", "image"])
     extras: dict[str, np.ndarray] = {}
-    for name, kind in draw(st.dictionaries(st.text(min_size=1, max_size=8), kinds, max_size=3)).items():
+    for name, kind in draw(st.dictionaries(st.text(max_size=8).map("x".__add__), kinds, max_size=3)).items():
         if kind == "image":
             extras[name] = np.arange(n * 6, dtype=np.uint8).reshape(n, 2, 3)
         elif kind in ("object", "mixed"):
@@ -377,16 +377,21 @@ def test_a_damaged_shard_is_named(run_folder: Path) -> None:
     file.unlink()
     with pytest.raises(RunError, match=r"000001/steps.parquet is missing"):
         run.steps()
+    (run_folder / "shards" / "000001" / "shard.json").write_text("{}")
+    with pytest.raises(RunError, match=r"shard.json is damaged"):
+        Run.open(run_folder).steps()
 
 
-def test_a_flipped_bit_is_noticed(run_folder: Path) -> None:
-    run = Run.create(run_folder, "eval", {})
-    run.append(episodes(*range(50), reward=np.random.default_rng(0).random(100)))
-    file = run_folder / "shards" / "000001" / "steps.parquet"
+@settings(max_examples=30)
+@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_flipped_bit_is_noticed(tmp_path_factory: pytest.TempPathFactory, where: float, bit: int) -> None:
+    run = Run.create(tmp_path_factory.mktemp("runs") / "run", "eval", {})
+    run.append(episodes(0, 1))
+    file = run.path / "shards" / "000001" / "steps.parquet"
     data = bytearray(file.read_bytes())
-    data[len(data) // 3] ^= 4
+    data[int(where * len(data))] ^= 1 << bit
     file.write_bytes(data)
-    with pytest.raises(RunError, match="damaged"):
+    with pytest.raises(RunError, match=r"000001/steps.parquet is damaged"):
         run.steps()
 
 
