@@ -38,13 +38,12 @@ def interval(found: Interval, colour: int, low: float = 0.0, high: float = 1.0) 
     )
 
 
-def curves(panel: Panel, colours: Mapping[str, int], *, small: bool = False) -> str:
+def curves(panel: Panel, colours: Mapping[str, int]) -> str:
     """One chart of learning curves: bands where there are intervals, dots for tests, names at the ends of the lines.
 
     Training curves step back (thin and pale) where the same arm has validation to look at.
     """
-    width, height = (_W, _H) if not small else (360, 180)
-    right = _RIGHT if not small else 14
+    width, height, right = (_W, _H, _RIGHT) if panel.large else (360, 180, 14)
     xs = [v for s in panel.series for v in s.x]
     ys = [v for s in panel.series for k in (s.y, s.low, s.high) for v in k if math.isfinite(v)]
     x_low, x_high = min(xs), max(max(xs), min(xs) + 1)
@@ -69,7 +68,7 @@ def curves(panel: Panel, colours: Mapping[str, int], *, small: bool = False) -> 
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{width - right}" y1="{py(v):.1f}" y2="{py(v):.1f}"/>')
         text = f"{v:.0%}" if panel.share and y_high >= 0.1 else f"{v:.1%}" if panel.share else f"{v:g}"
         parts.append(f'<text class="tick" x="{_LEFT - 8}" y="{py(v) + 3.5:.1f}" text-anchor="end">{text}</text>')
-    for v in [t for t in _ticks(x_low, x_high, 5) if x_low <= t <= x_high]:
+    for v in [t for t in _ticks(x_low, x_high, 5) if x_low <= t <= x_high and t == int(t)]:
         parts.append(
             f'<text class="tick" x="{px(v):.1f}" y="{height - _BOTTOM + 18}" text-anchor="middle">{v:g}</text>'
         )
@@ -79,6 +78,8 @@ def curves(panel: Panel, colours: Mapping[str, int], *, small: bool = False) -> 
         colour = colours[s.arm] % COLOURS
         if s.phase == "test":
             parts.append(_dots(s, colour, px, py))
+            continue
+        if len(s.x) < 2:
             continue
         faint = s.phase == "train" and s.arm in validated
         banded = [k for k in range(len(s.x)) if math.isfinite(s.low[k]) and math.isfinite(s.high[k])]
@@ -90,7 +91,7 @@ def curves(panel: Panel, colours: Mapping[str, int], *, small: bool = False) -> 
         parts.append(f'<polyline class="{kind} s{colour}" points="{line(s.x, s.y)}"/>')
         if not faint:
             ends.append((py(s.y[-1]), px(s.x[-1]), s.arm or s.phase, colour))
-    if not small:
+    if panel.large:
         for (y, x, name, colour), shown in zip(sorted(ends), _apart([e[0] for e in sorted(ends)], 15), strict=True):
             parts.append(
                 f'<path class="leader s{colour}" d="M{x + 3:.1f} {y:.1f}L{width - right + 9} {shown:.1f}"/>'

@@ -25,14 +25,14 @@ _PANELS: dict[str, tuple[str, bool]] = {
     "success": ("Success", True),
     "progress": ("Progress at the end", True),
     "danger_rate": ("Dangerous steps", True),
-    "steps": ("Steps an update", False),
     "entropy": ("Entropy", False),
     "kl": ("Divergence from the start", False),
     "clip_fraction": ("Clipped share", True),
     "loss": ("Loss", False),
     "grad_norm": ("Gradient norm", False),
 }
-"""Metrics that are drawn, in order: title, and whether the axis is 0 to 100 %."""
+"""Metrics that are drawn, in order: title, and whether they are a share of 1."""
+_SMALL = 4  # so many small charts fit side by side
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class Panel:
     metric: str
     title: str
     share: bool
+    large: bool
     series: list[Series]
 
 
@@ -198,10 +199,12 @@ def _panels(metrics: Sequence[Mapping[str, Any]]) -> list[Panel]:
             found.setdefault((str(m.get("arm", "")), str(phase)), {})[float(m["update"])] = (y, *band)
         series = [_series(arm, phase, points) for (arm, phase), points in found.items()]
         curves = [s for s in series if len(s.x) > 1 and s.phase != "test"]
-        flat = metric == "danger_rate" and not any(any(s.y) for s in series)
-        if curves and not flat:
-            panels.append(Panel(metric, title, share, series))
-    return panels
+        large = metric in ("success", "progress")
+        says_something = large or any(any(s.y) for s in curves)
+        if curves and says_something:
+            panels.append(Panel(metric, title, share, large, series))
+    small = [p for p in panels if not p.large]
+    return [p for p in panels if p.large or p in small[:_SMALL]]
 
 
 def _series(arm: str, phase: str, points: Mapping[float, tuple[float, float, float]]) -> Series:

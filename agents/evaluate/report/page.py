@@ -23,7 +23,7 @@ from agentgym.agents.evaluate.stats import Interval
 
 __all__ = ["page"]
 
-_SMALL = ("success", "progress")  # these two are drawn large
+_COLUMNS = ("success", "progress", "milestones", "danger_rate", "grounded", "steps", "tokens")
 
 
 def page(content: Content, episodes: list[dict[str, Any]]) -> str:
@@ -206,10 +206,9 @@ def _curves(content: Content, colours: Mapping[str, int]) -> str:
         return ""
     large, small = "", ""
     for k, panel in enumerate(content.panels):
-        is_large = panel.metric in _SMALL
-        chart = curves(panel, colours, small=not is_large)
+        chart = curves(panel, colours)
         drawn = f'<figure data-panel="{k}"><h3>{escape(panel.title)}</h3>{chart}</figure>'
-        large, small = (large + drawn, small) if is_large else (large, small + drawn)
+        large, small = (large + drawn, small) if panel.large else (large, small + drawn)
     banded = any(math.isfinite(v) for p in content.panels for s in p.series for v in s.low)
     words = "Each line is one arm, over updates."
     if banded:
@@ -228,7 +227,10 @@ def _environments(content: Content, colours: Mapping[str, int]) -> str:
     final = content.final
     if not final:
         return ""
-    shown = [m for m in METRICS if m != "outcome" and any(m in g.result.metrics for g in final)]
+    shown = [m for m in _COLUMNS if any(m in g.result.metrics for g in final)]
+    # Where it is the outcome again, there is nothing hidden.
+    if any(g.result.metrics.get("hidden_performance") != g.result.metrics.get("outcome") for g in final):
+        shown.append("hidden_performance")
     several = len(content.arms) > 1
     head = "".join(f'<th class="n" title="{escape(METRICS[m].meaning)}">{m.replace("_", " ")}</th>' for m in shown)
     lines = "".join(_environment_rows(g, shown, colours.get(g.arm, 0), several=several) for g in final)
@@ -251,7 +253,7 @@ def _environment_rows(group: Group, shown: list[str], colour: int, *, several: b
         policy = f'<td class="s{colour % COLOURS}">{_arm(group.arm)}</td>' if several else ""
         cells = "".join(f'<td class="n">{_cell(m, found.get(m))}</td>' for m in shown)
         out.append(
-            f"<tr>{policy}<td>{escape(str(env).removeprefix('agentgym/'))}</td>"
+            f'<tr>{policy}<td class="env">{escape(str(env).removeprefix("agentgym/"))}</td>'
             f'<td class="n">{int(rows.sum())}</td>{cells}'
             f'<td class="n{" bad" if broken else ""}">{broken}</td></tr>'
         )
