@@ -86,7 +86,7 @@ def snapshot_portable(subject: Subject) -> str:
     subject.need_factory()
     points = 0
     for trace, step, env in _fork_points(subject):
-        other, base = subject.make(), env.unwrapped
+        other, base = subject.make_beside(), env.unwrapped
         assert isinstance(base, ProcessEnv)
         target = other.unwrapped
         assert isinstance(target, ProcessEnv)

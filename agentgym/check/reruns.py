@@ -47,8 +47,9 @@ def fresh(subject: Subject) -> str:
 
 
 def history(subject: Subject) -> str:
+    traces = subject.traces
     env = subject.make()
-    for trace in subject.traces:
+    for trace in traces:
         replay(env, trace)
     for trace in reversed(subject.of("random", "oracle")):
         _same(
@@ -113,7 +114,8 @@ def state_kept(subject: Subject) -> str:
 
 def vector_sync(subject: Subject) -> str:
     subject.need_factory()
-    return _vector(subject, gymnasium.vector.SyncVectorEnv([subject.make, subject.make]))
+    subject.close()
+    return _vector(subject, gymnasium.vector.SyncVectorEnv([subject.make_beside] * 2))
 
 
 def vector_native(subject: Subject) -> str:
@@ -128,7 +130,7 @@ def vector_native(subject: Subject) -> str:
 def _vector(subject: Subject, vector: gymnasium.vector.VectorEnv[Any, Any, Any]) -> str:
     """Both rows of a vector say what single environments say, over the ends of episodes."""
     try:
-        singles = subject.make_two()
+        singles = subject.make_beside(), subject.make_beside()
         seed = subject.seeds[0]
         observations, infos = vector.reset(seed=seed)
         results: list[tuple[Any, ...]] = [env.reset(seed=seed + k) for k, env in enumerate(singles)]

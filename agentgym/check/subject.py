@@ -60,16 +60,16 @@ class Subject:
             self.instance = what
 
     def make(self) -> Env:
-        """A fresh environment, or the only instance there is; closed by `close`."""
+        """A fresh environment, or the only instance; closes those made before: a world may be a whole machine."""
+        self.close()
+        return self.make_beside()
+
+    def make_beside(self) -> Env:
+        """A fresh environment beside those made before; closed with them."""
         env = self.factory()
         if self.instance is None:
             self._opened.append(env)
         return env
-
-    def make_two(self) -> tuple[Env, Env]:
-        """Two environments at the same time."""
-        self.need_factory()
-        return self.make(), self.make()
 
     def need_factory(self) -> None:
         """Refuse to go on with a single instance."""
@@ -95,14 +95,21 @@ class Subject:
     # ------------------------------------------------------------------ episodes
 
     @cached_property
+    def _declared(self) -> tuple[EnvSpec | None, Env]:
+        env = self.factory()
+        if self.instance is None:
+            env.close()
+        return env.spec, env.unwrapped
+
+    @property
     def spec(self) -> EnvSpec | None:
         """How Gymnasium made it, if it did."""
-        return self.make().spec
+        return self._declared[0]
 
-    @cached_property
+    @property
     def process_env(self) -> ProcessEnv[Any] | None:
-        """The ProcessEnv inside, or None; for what it declares, not for playing."""
-        base = self.make().unwrapped
+        """The ProcessEnv inside, or None; for what it declares, not for playing: it is closed."""
+        base = self._declared[1]
         return base if isinstance(base, ProcessEnv) else None
 
     @cached_property

@@ -13,7 +13,7 @@ from agentgym import ProcessEnv, registration
 from agentgym.check import RULES, check_process_env, command
 from agentgym.errors import UnknownName, UsageError
 from tests.check.broken import BROKEN
-from tests.toy import ARRAY_ID, TEXT_ID, AsyncCorridorWorld, CorridorTask, make, register_toys
+from tests.toy import ARRAY_ID, TEXT_ID, AsyncCorridorWorld, CorridorTask, CorridorWorld, make, register_toys
 
 
 @pytest.fixture(autouse=True)
@@ -146,3 +146,23 @@ def test_the_coroutines_ran_on_a_thread_of_their_own() -> None:
     env.reset(seed=0)
     env.step("right")
     assert seen == ["agentgym-toy"]
+
+
+def test_few_environments_are_open_at_once_and_all_are_closed() -> None:
+    """A world may be a whole browser or container."""
+    open_now, most = 0, 0
+
+    class Counted(CorridorWorld):
+        def __init__(self) -> None:
+            super().__init__()
+            nonlocal open_now, most
+            open_now += 1
+            most = max(most, open_now)
+
+        def close(self) -> None:
+            nonlocal open_now
+            open_now -= 1
+
+    assert check_process_env(lambda: ProcessEnv(Counted(), CorridorTask())).ok
+    assert open_now == 0
+    assert most <= 4  # two rows of a vector beside two single ones
