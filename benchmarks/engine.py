@@ -10,18 +10,17 @@ are ratios of process CPU seconds, peer over engine; larger is better.
 - ``tokens_equal``: all greedy tokens of both multi-turn runs equal the peer's; ``score_max_diff``: largest absolute
   difference of candidate log-probabilities.
 
-    python benchmarks/engine.py [--quick] [--json]
+    python benchmarks/engine.py [--quick] [--json] [--save]
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from typing import Any
 
 import numpy as np
 import torch
+from common import finish, parser
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from agentgym.agents.policy.engine import Engine
@@ -54,16 +53,27 @@ def peer_generate(model: Any, prompts: list[list[int]], new: int) -> list[list[i
     longest = max(map(len, prompts))
     tokens = torch.tensor([[PAD] * (longest - len(p)) + p for p in prompts])
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
-    out = model.generate(tokens, attention_mask=mask, max_new_tokens=new, do_sample=False, use_cache=True)
+    out = model.generate(
+        tokens.to(model.device),
+        attention_mask=mask.to(model.device),
+        max_new_tokens=new,
+        do_sample=False,
+        use_cache=True,
+    )
     result: list[list[int]] = out[:, longest:].tolist()
     return result
 
 
-def episodes(rng: np.random.Generator, count: int, turns: int, prefix: int) -> list[list[list[int]]]:
-    """Ragged observations [episode][turn], every first one behind the common prefix."""
+def episodes(
+    rng: np.random.Generator, count: int, turns: int, prefix: int, low: int = 48, high: int = 81
+) -> list[list[list[int]]]:
+    """Ragged observations [episode][turn] of low to high - 1 tokens, every first one behind the common prefix."""
     common = rng.integers(1, 4096, size=prefix).tolist()
     return [
-        [(common if t == 0 else []) + rng.integers(1, 4096, size=rng.integers(48, 81)).tolist() for t in range(turns)]
+        [
+            (common if t == 0 else []) + rng.integers(1, 4096, size=rng.integers(low, high)).tolist()
+            for t in range(turns)
+        ]
         for _ in range(count)
     ]
 
@@ -114,10 +124,8 @@ def scoring(model: Any, rng: np.random.Generator, count: int, prefix: int) -> tu
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a smaller model and fewer turns; figures are lower")
-    parser.add_argument("--json", action="store_true", help="last line is one JSON object")
-    options = parser.parse_args()
+    assert __doc__ is not None
+    options = parser(__doc__).parse_args()
     torch.set_num_threads(1)
     model = build(options.quick)
     rng = np.random.default_rng(0)
@@ -143,8 +151,7 @@ def main() -> None:
     for name, (a, b) in figures["cpu_seconds"].items():
         print(f"  {name:14} peer {a:8.2f}   engine {b:8.2f}   ratio {a / b:6.2f}")
     print(f"  tokens equal: {figures['tokens_equal']}   largest score difference: {worst:.1e}")
-    if options.json:
-        print(json.dumps(figures))
+    finish("engine", figures, options)
 
 
 if __name__ == "__main__":
