@@ -51,15 +51,9 @@ def build(quick: bool) -> Any:
 def peer_generate(model: Any, prompts: list[list[int]], new: int) -> list[list[int]]:
     """One turn of the peer: left-padded batch, cache within the turn."""
     longest = max(map(len, prompts))
-    tokens = torch.tensor([[PAD] * (longest - len(p)) + p for p in prompts])
-    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
-    out = model.generate(
-        tokens.to(model.device),
-        attention_mask=mask.to(model.device),
-        max_new_tokens=new,
-        do_sample=False,
-        use_cache=True,
-    )
+    tokens = torch.tensor([[PAD] * (longest - len(p)) + p for p in prompts], device=model.device)
+    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=model.device)
+    out = model.generate(tokens, attention_mask=mask, max_new_tokens=new, do_sample=False, use_cache=True)
     result: list[list[int]] = out[:, longest:].tolist()
     return result
 

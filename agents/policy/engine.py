@@ -85,8 +85,8 @@ class Engine:
         cached: whether keys and values are kept (False: the model takes no prepared masks, see `cores.fits`).
         memo_hits: scored requests that were answered from memory.
 
-    Weights that change in place (an optimiser's step, ``load_state_dict``) are noticed by themselves; call `flush`
-    after anything more unusual. Not thread-safe.
+    Call `flush` whenever the weights have changed. Most changes in place (``load_state_dict``, a plain optimiser's step)
+    are noticed all the same, by autograd's write counters; a fused optimiser's are not. Not thread-safe.
     """
 
     def __init__(
@@ -341,7 +341,7 @@ class Engine:
         )
 
     def _fingerprint(self) -> tuple[int, ...]:
-        """Changes whenever a parameter is written in place: autograd counts the writes of every tensor."""
+        """Changes when a parameter is written in place: autograd counts the writes of a tensor (not fused ones)."""
         head = () if self.value_head is None else self.value_head.parameters()
         return tuple(p._version for module in (self.model.parameters(), head) for p in module)
 
