@@ -29,7 +29,7 @@ from agentgym.errors import PolicyError, UsageError
 
 Isolation = Literal["process", "thread"]
 
-__all__ = ["Collector", "collect"]
+__all__ = ["Collector", "collect", "spec_of"]
 
 
 class Collector:
@@ -95,7 +95,8 @@ class Collector:
 
         Args:
             policy: decides; is told of every episode's end. Its attributes ``wants_admissible`` and ``wants_env``
-                (False when missing) fill `Request.admissible` and `Request.env`.
+                (False when missing) fill `Request.admissible` and `Request.env` (the latter for ``workers=0`` alone:
+                elsewhere the environment is out of reach, and a policy that cannot do without it says so).
             jobs: taken as places become free; ``trajectory`` must be unique.
             deterministic: fixed batches (see the module).
             seed: of the run; keys the policy's randomness.
@@ -108,11 +109,6 @@ class Collector:
         """
         if self._closed:
             raise UsageError("this Collector is closed; make another")
-        if self._workers and getattr(policy, "wants_env", False):
-            raise UsageError(
-                f"{type(policy).__name__} looks into the environment itself (`wants_env`), which is out of reach with "
-                f"workers={self._workers}; use workers=0"
-            )
         ledger = Ledger(weights_version=weights_version, keep=keep, on_episode=on_episode)
         return _Play(self._seats, policy, jobs, ledger, deterministic, seed).run()
 
@@ -193,7 +189,9 @@ class _Play:
         if self.deterministic and self.pending:
             return begun
         while self.free and (job := next(self.jobs, None)) is not None:
-            order = Reset(self.spec(job.env), job.kwargs, job.seed, job.options, self.wants_admissible)
+            if job.env not in self.specs:
+                self.specs[job.env] = spec_of(job.env)
+            order = Reset(self.specs[job.env], job.kwargs, job.seed, job.options, self.wants_admissible)
             seat = self.seats.take(order)
             self.live[seat] = Live(job, heapq.heappop(self.free), seat)
             self.seats.reset(seat, order)
@@ -247,17 +245,20 @@ class _Play:
             live.decision = decision
             self.seats.step(live.seat, decision.action)
 
-    def spec(self, env: str) -> EnvSpec:
-        """The registered environment; ``module:id`` imports the module first, as `gymnasium.make` does."""
-        if env not in self.specs:
-            module, _, name = env.rpartition(":")
-            if module:
-                importlib.import_module(module)
-            try:
-                self.specs[env] = gymnasium.spec(name)
-            except gymnasium.error.Error as error:
-                raise UsageError(str(error)) from error
-        return self.specs[env]
+
+def spec_of(env: str) -> EnvSpec:
+    """The registered environment; ``module:id`` imports the module first, as `gymnasium.make` does.
+
+    Raises:
+        UsageError: there is none of this name.
+    """
+    module, _, name = env.rpartition(":")
+    if module:
+        importlib.import_module(module)
+    try:
+        return gymnasium.spec(name)
+    except gymnasium.error.Error as error:
+        raise UsageError(str(error)) from error
 
 
 def _slot(entry: tuple[Live, Request]) -> int:

@@ -53,8 +53,8 @@ class Ledger:
         self._tokens = TokenWriter()
         self.errors: dict[int, str] = {}
 
-    def begin(self, live: Live, reply: Began) -> None:
-        """The episode has begun."""
+    def begin(self, live: Live, reply: Began, *, parent: int = -1) -> None:
+        """The episode has begun, or has parted from ``parent`` just before step ``live.t``."""
         job = live.job
         live.goal = str(reply.info.get("goal", ""))
         live.observation = reply.observation
@@ -67,6 +67,8 @@ class Ledger:
             group=job.group,
             event_codes=reply.event_codes,
             weights_version=self._version,
+            parent=parent,
+            parent_t=-1 if parent == -1 else live.t - 1,
         )
 
     def step(self, live: Live, reply: Stepped) -> None:
@@ -108,7 +110,7 @@ class Ledger:
 
     def finish(self, live: Live, hidden: float) -> None:
         """The episode came to its end."""
-        self._recorder.finish(live.job.trajectory, hidden_performance=hidden)
+        self._recorder.finish(live.job.trajectory, outcome=live.reward, hidden_performance=hidden)
         if self._on_episode:
             self._on_episode(Ended(live.job, live.t, live.reward, live.success))
 

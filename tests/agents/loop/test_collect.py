@@ -244,12 +244,16 @@ class TestRefusals:
             collect(Walker(), jobs(1) + jobs(1), workers=workers)
 
 
-def test_a_policy_that_looks_inside_needs_environments_in_this_thread() -> None:
+@pytest.mark.parametrize("isolation", ["process", "thread"])
+def test_environments_elsewhere_are_out_of_reach(isolation: Any) -> None:
     class Looking(Walker):
         wants_env = True
 
-    with pytest.raises(UsageError, match=r"Looking.*workers=0"):
-        collect(Looking(), jobs(1), workers=1)
+        def act(self, requests: Sequence[Request]) -> list[Decision]:
+            assert all(r.env is None for r in requests)
+            return super().act(requests)
+
+    assert not collect(Looking(), jobs(2), workers=1, isolation=isolation).errors
 
 
 def test_what_cannot_travel_to_a_process_is_named() -> None:
