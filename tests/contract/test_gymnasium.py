@@ -117,12 +117,12 @@ def test_a_time_limit_truncates_earlier_and_the_next_episode_is_whole() -> None:
 
 def test_a_video_is_recorded(tmp_path: Path, need: Any) -> None:
     need(importlib.util.find_spec("moviepy"), "moviepy", "run `pip install moviepy`")
-    env = RecordVideo(numbers(render_mode="rgb_array"), str(tmp_path), disable_logger=True)
+    env = RecordVideo(numbers(render_mode="rgb_array"), str(tmp_path / "videos"), disable_logger=True)
     env.reset(options=dict(STRAIGHT))
     for _ in range(3):
         env.step(RIGHT)
     env.close()
-    (video,) = tmp_path.glob("*.mp4")
+    (video,) = (tmp_path / "videos").glob("*.mp4")
     assert video.stat().st_size > 0
 
 
