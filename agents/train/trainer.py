@@ -8,7 +8,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -304,12 +304,23 @@ class Trainer:
             setattr(self, name, state[name])
         self.policy.set_weights_version(self.updates_done)
         assert self.run is not None
-        self.run.keep_metrics(lambda m: m.get("arm") != self.arm or m.get("update", -1) <= self._last_kept(m))
+        # episodes and lines after the checkpoint come again, under the same numbers
+        self.run.keep_shards(self._is_before)
+        self.run.keep_metrics(self._is_before)
         return True
 
-    def _last_kept(self, line: dict[str, Any]) -> int:
-        """Training lines number the update they describe, measurements the updates done before them."""
-        return self.updates_done - 1 if line.get("phase") == "train" else self.updates_done
+    def _is_before(self, line: Mapping[str, Any]) -> bool:
+        """A metrics line or a shard's tags belong to another arm or to what was done before the checkpoint.
+
+        Training lines number the update they describe, measurements the updates done before them; the closing tests are
+        made again by whoever resumes.
+        """
+        if line.get("arm") != self.arm:
+            return True
+        if line.get("label") in ("after", "greedy"):
+            return False
+        last = self.updates_done - 1 if line.get("phase") == "train" else self.updates_done
+        return int(line.get("update", -1)) <= last
 
     def close(self) -> None:
         """Close the environments and what is written."""
