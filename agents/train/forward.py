@@ -10,11 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from agentgym.agents.train.examples import Example
 from agentgym.tokens import TokenStep
 
 __all__ = ["Forward", "choice_probabilities", "forward"]
+
+
+_WORTH_SHARING = 8
+"""A pass for fewer tokens than this costs more than it saves."""
 
 
 @dataclass
@@ -47,7 +53,7 @@ class Forward:
 
 
 def forward(model: Any, examples: Sequence[Example], *, temperature: float = 1.0, hidden: bool = False) -> Forward:
-    """Run everything the examples need as one right-padded batch.
+    """Run everything the examples need as one right-padded batch; a prefix common to all is computed once.
 
     Causal attention never looks ahead, so right padding needs no mask; logits are computed only from the first
     position that predicts an action token. Scored choices are a softmax over candidates of (sum of raw
@@ -62,17 +68,23 @@ def forward(model: Any, examples: Sequence[Example], *, temperature: float = 1.0
             sequences.append(e.prefix)
         else:
             sequences += [np.concatenate((e.prefix, np.array(s[:-1], dtype=np.int64))) for s in e.sequences]
-    width = max(map(len, sequences))
+    cache = DynamicCache(config=model.config)
+    # sliding windows and recurrent layers keep no plain keys and values that rows could share
+    plain = all(type(layer) is DynamicLayer for layer in cache.layers)
+    shared = _shared_prefix(sequences, least=min(len(e.prefix) for e in examples) - 1) if plain else 0
+    width = max(map(len, sequences)) - shared
     ids = np.zeros((len(sequences), width), dtype=np.int64)
     for row, s in enumerate(sequences):
-        ids[row, : len(s)] = s
+        ids[row, : len(s) - shared] = s[shared:]
     offset = min(len(e.prefix) for e in examples) - 1
-    keep: dict[str, Any] = {"logits_to_keep": width - offset}
+    keep: dict[str, Any] = {"logits_to_keep": width + shared - offset}
     if "logits_to_keep" not in inspect.signature(model.forward).parameters:
-        keep, offset = {}, 0
+        keep, offset = {}, shared
+    past = _share(cache, model, sequences[0][:shared], len(sequences)) if shared else None
     out = model(
         input_ids=torch.from_numpy(ids).to(device),
-        use_cache=False,
+        past_key_values=past,
+        use_cache=past is not None,
         output_hidden_states=hidden,
         return_dict=True,
         **keep,
@@ -90,7 +102,7 @@ def forward(model: Any, examples: Sequence[Example], *, temperature: float = 1.0
         entropy = entropy.index_copy(0, torch.tensor(where, device=device), values)
     hiddens = None
     if hidden:
-        ends = torch.tensor([len(e.prefix) - 1 for e in examples], device=device)
+        ends = torch.tensor([len(e.prefix) - 1 - shared for e in examples], device=device)
         hiddens = out.hidden_states[-1][torch.tensor(first_row, device=device), ends]
     return Forward(
         entries=[entry for part in parts for entry in part[0]],
@@ -99,6 +111,30 @@ def forward(model: Any, examples: Sequence[Example], *, temperature: float = 1.0
         entropy=entropy,
         hidden=hiddens,
     )
+
+
+def _shared_prefix(sequences: Sequence[npt.NDArray[np.int64]], least: int) -> int:
+    """Tokens that all sequences begin with (a goal, a system prompt), if enough to be worth a pass of their own."""
+    if len(sequences) < 2:
+        return 0
+    shortest = min(least, min(map(len, sequences)) - 1)
+    heads = np.stack([s[:shortest] for s in sequences])
+    differs = np.flatnonzero((heads != heads[0]).any(axis=0))
+    shared = int(differs[0]) if differs.size else shortest
+    return shared if shared >= _WORTH_SHARING else 0
+
+
+def _share(cache: DynamicCache, model: Any, prefix: npt.NDArray[np.int64], rows: int) -> DynamicCache:
+    """Fill ``cache`` with the keys and values of a prefix, computed once with their gradients, seen by every row."""
+    device = next(model.parameters()).device
+    model(input_ids=torch.from_numpy(prefix[None]).to(device), past_key_values=cache, use_cache=True)
+    for layer in cache.layers:
+        assert isinstance(layer, DynamicLayer)
+        assert layer.keys is not None
+        assert layer.values is not None
+        layer.keys = layer.keys.expand(rows, -1, -1, -1)
+        layer.values = layer.values.expand(rows, -1, -1, -1)
+    return cache
 
 
 _Part = tuple[list[tuple[Example, list[Any]]], torch.Tensor, list[int], list[int], torch.Tensor]
@@ -147,7 +183,11 @@ def _sequences(
     if not where:
         return None
     device = logits.device
-    rows, positions, tokens, owner, scale = [], [], [], [], []
+    rows: list[int] = []
+    positions: list[int] = []
+    tokens: list[int] = []
+    owner: list[int] = []
+    scale: list[float] = []
     count = 0
     for k in where:
         e = examples[k]

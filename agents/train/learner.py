@@ -121,7 +121,7 @@ class Learner:
                 scale = 1.0 / sum(e.weight for e in chosen)
                 for micro in self._micro(chosen):
                     loss = self._likelihood_loss(micro) * scale
-                    loss.backward()
+                    torch.autograd.backward(loss)
                     total += float(loss.detach()) / scale
                 self._step()
             yield total / sum(e.weight for e in examples)
@@ -166,7 +166,7 @@ class Learner:
                 for micro in self._micro([examples[i] for i in part]):
                     # a minibatch is a share of the update: scaling by their number keeps the step size
                     loss = self._policy_loss(micro, stats) * minibatches
-                    loss.backward()
+                    torch.autograd.backward(loss)
                 stats.grad_norm = self._step()
         return stats
 
@@ -211,7 +211,7 @@ class Learner:
         ratio = torch.exp(out.logprob - out.old())
         clipped = ratio.clamp(1.0 - self.clip_low, 1.0 + self.clip_high)
         # min(r A, clip(r) A) with all A > 0 summed in `up` and all A < 0 in `down`
-        loss = -(up * torch.minimum(ratio, clipped) + down * torch.maximum(ratio, clipped)).sum()
+        loss: torch.Tensor = -(up * torch.minimum(ratio, clipped) + down * torch.maximum(ratio, clipped)).sum()
         with torch.no_grad():
             outside = ((up > 0) & (ratio > clipped)) | ((down < 0) & (ratio < clipped))
             stats.loss += float(loss)
@@ -231,7 +231,7 @@ class Learner:
         if self.value_head is not None and any(e.value_weight for e in examples):
             target = torch.tensor([e.value_target for e in examples], dtype=torch.float32, device=self.device)
             mass = torch.tensor([e.value_weight for e in examples], dtype=torch.float32, device=self.device)
-            value = self.value_head(out.hidden).squeeze(-1).float()
+            value: torch.Tensor = self.value_head(out.hidden).squeeze(-1).float()
             value_loss = (mass * (value - target) ** 2).sum()
             loss = loss + self.value_weight * value_loss
             stats.value_loss += float(value_loss.detach())

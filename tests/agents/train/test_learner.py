@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from agentgym.agents.train.examples import build_examples, step_weights
 from agentgym.agents.train.forward import choice_probabilities, forward
-from agentgym.agents.train.learner import Learner
+from agentgym.agents.train.learner import Learner, UpdateStats
 from agentgym.tokens import TokenStep
 
 VOCABULARY = 12
@@ -105,8 +106,6 @@ def test_gradient_equals_the_textbook(model: Any, kind: str, temperature: float)
     model.zero_grad()
     learner = Learner(model, clip=0.2, temperature=temperature)
     examples = build_examples(steps, advantages, step_weights(steps, "step-mean"))
-    from agentgym.agents.train.learner import UpdateStats
-
     stats = UpdateStats()
     learner._policy_loss(examples, stats).backward()
     torch.testing.assert_close(gradient(model), expected, atol=1e-6, rtol=1e-4)
@@ -211,3 +210,26 @@ def test_infinite_advantage_is_refused_by_name(model: Any) -> None:
     advantages[5] = np.inf
     with pytest.raises(ValueError, match="trajectory 1, t=1"):
         Learner(model).update(token_steps(model, 8, kind="single"), advantages)
+
+
+@pytest.mark.parametrize("kind", ["single", "several", "generated"])
+def test_a_shared_prefix_is_computed_once_with_the_same_gradient(
+    model: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A goal that stands before every prompt costs one pass; nothing else changes."""
+    goal = np.arange(10) % VOCABULARY
+    steps = [replace(s, prefix=np.concatenate((goal, s.prefix))) for s in token_steps(model, 16, kind=kind, seed=7)]
+    advantages = np.random.default_rng(8).normal(size=16)
+    examples = build_examples(steps, advantages, step_weights(steps, "step-mean"))
+    found, widths = [], []
+    monkeypatch.setattr(
+        model, "forward", lambda *a, _real=model.forward, **k: widths.append(k["input_ids"].shape) or _real(*a, **k)
+    )
+    for least in (8, 1000):
+        monkeypatch.setattr("agentgym.agents.train.forward._WORTH_SHARING", least)
+        model.zero_grad()
+        Learner(model)._policy_loss(examples, UpdateStats()).backward()
+        found.append(gradient(model))
+    torch.testing.assert_close(found[0], found[1], atol=1e-6, rtol=1e-4)
+    assert widths[0] == (1, 10)
+    assert widths[1][1] == widths[2][1] - 10
