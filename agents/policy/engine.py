@@ -85,8 +85,8 @@ class Engine:
         cached: whether keys and values are kept (False: the model takes no prepared masks, see `cores.fits`).
         memo_hits: scored requests that were answered from memory.
 
-    Call `flush` whenever the weights have changed. Most changes in place (``load_state_dict``, a plain optimiser's step)
-    are noticed all the same, by autograd's write counters; a fused optimiser's are not. Not thread-safe.
+    Call `flush` whenever the weights have changed. Most changes in place (``load_state_dict``, a plain optimiser's
+    step) are noticed all the same, by autograd's write counters; a fused optimiser's are not. Not thread-safe.
     """
 
     def __init__(

@@ -91,7 +91,12 @@ class Decision:
 
 @runtime_checkable
 class Policy(Protocol):
-    """Anything that turns requests into decisions, one for each, in the same order."""
+    """Anything that turns requests into decisions, one for each, in the same order.
+
+    Two optional class attributes say what requests should carry: ``wants_admissible`` (the admissible actions, where the
+    world lists them) and ``wants_env`` (the environment itself, which then must live in this process). Both default to
+    False.
+    """
 
     def act(self, requests: Sequence[Request]) -> list[Decision]:
         """Decide for every request. Must not depend on how requests were batched (up to rounding)."""
