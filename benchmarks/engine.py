@@ -123,7 +123,7 @@ def main() -> None:
     torch.set_num_threads(1)
     model = build(options.quick)
     rng = np.random.default_rng(0)
-    count, turns, new = (8, 5, 6) if options.quick else (16, 10, 8)
+    count, turns, new = (8, 5, 6) if options.quick else (16, 10, 6)
     prefix = 128 if options.quick else 256
     peer, mine, equal = multi_turn(model, episodes(rng, count, turns, 0), new)
     peer_shared, mine_shared, equal_shared = multi_turn(model, episodes(rng, count, turns, prefix), new)

@@ -93,9 +93,8 @@ class Decision:
 class Policy(Protocol):
     """Anything that turns requests into decisions, one for each, in the same order.
 
-    Two optional class attributes say what requests should carry: ``wants_admissible`` (the admissible actions, where the
-    world lists them) and ``wants_env`` (the environment itself, which then must live in this process). Both default to
-    False.
+    Two optional attributes say what requests should carry: ``wants_admissible`` (the admissible actions, where the
+    world lists them) and ``wants_env`` (the environment itself, which must then live in this process).
     """
 
     def act(self, requests: Sequence[Request]) -> list[Decision]:
