@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 from agentgym.errors import UnknownName
 from agentgym.rewards.credit import (
+    adca,
+    arenarl,
+    cm2,
     dr_grpo,
     gae,
     gdpo,
@@ -25,6 +28,7 @@ from agentgym.rewards.credit import (
     return_to_go,
     rloo,
     salt,
+    spa,
 )
 
 __all__ = ["METHODS", "Assigner", "Method", "assigner", "method"]
@@ -68,6 +72,10 @@ METHODS: dict[str, Method] = {
     "pure": Method(pure.assign, "arXiv 2504.15275", scores_trajectories=False),
     "prime": Method(prime.assign, "arXiv 2502.01456"),
     "istar": Method(istar.assign, "arXiv 2509.19199"),
+    "spa": Method(spa.assign, "arXiv 2505.20732", needs_groups=False, scores_trajectories=False),
+    "adca": Method(adca.assign, "arXiv 2511.10395"),
+    "cm2": Method(cm2.assign, "CM2-RLCR-Tool-Agent (released code)", scores_trajectories=False),
+    "arenarl": Method(arenarl.assign, "arXiv 2601.06487", scores_trajectories=False),
 }
 """Every credit assigner by name."""
 

@@ -1,7 +1,7 @@
 """iStar: outcome advantage plus implicit step rewards, online (ICLR 2026, arXiv 2509.19199; also OPRL).
 
-    r_t = beta sum over the step's tokens of (log pi_phi - log pi_old)         Eq. 5
-    A_t = A_outcome(trajectory) + w A_step(r_t)                                Eq. 7
+    r_t = beta sum over the step's tokens of (log pi_phi - log pi_old)
+    A_t = A_outcome(trajectory) + w A_step(r_t)
 
 Both parts compare inside the group: ``variant="rloo"`` n/(n-1) (x - mean), ``"grpo"`` (x - mean) / (sd + eps),
 ``"mean"`` x - mean, ``"reinforce++"`` x - mean and whitened over the batch, each part on its own.

@@ -1,4 +1,4 @@
-"""PRIME: process rewards from a language model's own log-probabilities (arXiv 2502.01456, section 3).
+"""PRIME: process rewards from a language model's own log-probabilities (arXiv 2502.01456).
 
     q_t = log pi_phi(token) - log pi_ref(token)
     process:  x_t = q_t n/(n-1) - (sum over the group of each rollout's mean q) / (n-1)

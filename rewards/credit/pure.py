@@ -2,7 +2,7 @@
 
 With p_i the process score of step i, in (-1, 1):
 
-    r_i = softmax_i(-p / T) p_i                sums to about min_i p_i over the trajectory (Eq. 5, T = 0.1)
+    r_i = softmax_i(-p / T) p_i                sums to about min_i p_i over the trajectory (T = 0.1)
     A_t = sum_{i >= t} (r_i - b_i) + verifiable part          gamma 1
 
 The baseline b leaves the own rollout out. ``baseline="token"``: (sum of the others' outcomes / sum of the others'

@@ -1,4 +1,4 @@
-"""REINFORCE++ with group baseline: centre in the group, whiten in the batch (arXiv 2501.03262, section 3.2).
+"""REINFORCE++ with group baseline: centre in the group, whiten in the batch (arXiv 2501.03262).
 
     x_i = s_i - mean_g
     A_i = (x_i - mean_batch) / sqrt(var_batch + eps)        var with n - 1

@@ -1,4 +1,4 @@
-"""RLOO: the score against the mean of the others (Ahmadian et al. 2024, arXiv 2402.14740, Eq. 9).
+"""RLOO: the score against the mean of the others (Ahmadian et al. 2024, arXiv 2402.14740).
 
     A_i = s_i - mean_{j != i} s_j = n / (n - 1) (s_i - mean_g)
 

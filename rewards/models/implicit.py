@@ -18,7 +18,7 @@ __all__ = ["absolute_accuracy", "cross_entropy", "detached_preference", "pair_ac
 
 
 def cross_entropy(total: npt.ArrayLike, outcome: npt.ArrayLike, *, beta: float = 0.05) -> float:
-    """PRIME's loss (arXiv 2502.01456, Eq. 5): mean binary cross-entropy of sigmoid(beta Q) against the outcome.
+    """PRIME's loss (arXiv 2502.01456): mean binary cross-entropy of sigmoid(beta Q) against the outcome.
 
     Args:
         total: float[k], Q, the sum of q over a rollout's tokens.

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from agentgym.steps import StepTable
+from agentgym.steps import StepTable, TrajectoryTable
 
 GOLDEN = Path(os.environ.get("AGENTGYM_GOLDEN") or Path(__file__).parents[2] / "golden")
 """The folder with ``credit/*.json``."""
@@ -169,3 +169,19 @@ def row_comparison(
         lambda: np.where(counted, case.rows.back(assign(case.rows.table)), 0.0),
         per_row(case, case.output(output), only=only),
     )
+
+
+def single_step_rollouts(group: np.ndarray, **extras: np.ndarray) -> StepTable:
+    """One row per trajectory."""
+    return StepTable.from_columns(trajectory=np.arange(len(group)), group=group, extras=extras)
+
+
+def matrix_rollouts(
+    mask: np.ndarray, *, group: np.ndarray | None = None, outcome: np.ndarray | None = None, **extras: np.ndarray
+) -> StepTable:
+    """A trajectory per line of the mask, a row per true entry; a line without any is a trajectory without steps."""
+    lines = np.arange(len(mask))
+    trajectories = TrajectoryTable.from_columns(id=lines, outcome=np.zeros(len(mask)) if outcome is None else outcome)
+    trajectory = np.repeat(lines, mask.sum(axis=1))
+    columns = {} if group is None else {"group": group[trajectory]}
+    return StepTable.from_columns(trajectory=trajectory, trajectories=trajectories, extras=extras, **columns)

@@ -9,8 +9,25 @@ import numpy as np
 from agentgym.rewards.credit import dr_grpo, gdpo, gigpo, grpo, gtd, hgpo, istar, prime, pure, reinforce_pp, rloo
 from agentgym.rewards.credit.groups import suffix_sums
 from agentgym.rewards.models import implicit
-from agentgym.steps import StepTable, TrajectoryTable
-from tests.rewards.credit.golden_cases import Case, Comparison, codes, decoded, per_row, row_comparison
+from agentgym.steps import StepTable
+from tests.rewards.credit.golden_cases import (
+    Case,
+    Comparison,
+    codes,
+    decoded,
+    matrix_rollouts,
+    per_row,
+    row_comparison,
+    single_step_rollouts,
+)
+from tests.rewards.credit.golden_models import (
+    adca_cases,
+    arenarl_cases,
+    cm2_cases,
+    ensemble_cases,
+    par_cases,
+    spa_cases,
+)
 
 OVER = {True: "rows", False: "trajectories"}
 """The references' ``compute_mean_std_cross_steps``."""
@@ -163,11 +180,6 @@ def gdpo_trl_cases(case: Case) -> Iterator[Comparison]:
     )
 
 
-def single_step_rollouts(group: np.ndarray, **extras: np.ndarray) -> StepTable:
-    """One row per trajectory."""
-    return StepTable.from_columns(trajectory=np.arange(len(group)), group=group, extras=extras)
-
-
 def pure_cases(case: Case) -> Iterator[Comparison]:
     inputs = case.data["inputs"]
     if "logits" in inputs:
@@ -250,17 +262,6 @@ def pure_verl_cases(case: Case) -> Iterator[Comparison]:
             return result
 
         yield Comparison(name, ours, case.output(name))
-
-
-def matrix_rollouts(
-    mask: np.ndarray, *, group: np.ndarray | None = None, outcome: np.ndarray | None = None, **extras: np.ndarray
-) -> StepTable:
-    """A trajectory per line of the mask, a row per true entry; a line without any is a trajectory without steps."""
-    lines = np.arange(len(mask))
-    trajectories = TrajectoryTable.from_columns(id=lines, outcome=np.zeros(len(mask)) if outcome is None else outcome)
-    trajectory = np.repeat(lines, mask.sum(axis=1))
-    columns = {} if group is None else {"group": group[trajectory]}
-    return StepTable.from_columns(trajectory=trajectory, trajectories=trajectories, extras=extras, **columns)
 
 
 def prime_cases(case: Case) -> Iterator[Comparison]:
@@ -369,14 +370,13 @@ ADAPTERS: dict[str, Callable[[Case], Iterator[Comparison]]] = {
     "pure": pure_cases,
     "prime": prime_cases,
     "istar": istar_cases,
+    "spa": spa_cases,
+    "adca": adca_cases,
+    "cm2": cm2_cases,
+    "arenarl": arenarl_cases,
+    "par": par_cases,
+    "ensemble": ensemble_cases,
 }
 
-NOT_BUILT = {
-    "adca",
-    "arenarl",
-    "cm2",
-    "ensemble",
-    "par",
-    "spa",
-}
+NOT_BUILT: set[str] = set()
 """Methods with golden files whose code is still to come; a file of any other unknown method fails."""
