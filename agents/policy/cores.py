@@ -66,7 +66,7 @@ class Core(Protocol):
 
 @dataclass(slots=True)
 class _Job:
-    """New tokens of one slot. ``depth`` and ``visible`` describe the tree at their end (None: none)."""
+    """New tokens of one slot, and the tree of candidates behind them, if any."""
 
     slot: Slot
     tokens: list[int]

@@ -118,6 +118,17 @@ def test_a_common_prefix_is_computed_once(model_of):
         assert got.tokens.tolist() == by_generate(model, prompt, 1)
 
 
+def test_many_samples_of_one_prompt_share_it(model_of):
+    engine = Engine(model_of("llama"))
+    prompt = ragged(16, 1, 80, 81)[0]
+    uniforms = np.random.default_rng(16).random((6, 4))
+    answers = engine.generate(range(6), [prompt] * 6, max_new_tokens=4, uniforms=uniforms)
+    assert engine.fed_tokens == 80 + 6 * 1 + 6 * 3  # the prompt, its last token for each row, three of four new ones
+    assert len({tuple(a.tokens.tolist()) for a in answers}) > 1
+    for answer in answers:
+        np.testing.assert_allclose(answer.logprob, whole(engine.model, prompt, answer.tokens.tolist()), atol=1e-4)
+
+
 def test_equal_requests_are_computed_once_and_remembered(model_of):
     engine = Engine(model_of("llama"))
     prompt, options = ragged(7, 1)[0], two_letter_candidates(0)
