@@ -24,6 +24,7 @@ __all__ = ["CachedCore", "Core", "FullCore", "fits"]
 _SHARE = 16  # a prefix shorter than this is computed again rather than looked for and copied
 _PIECE = 2048  # longest stretch of one row in one forward pass (bounds the mask)
 _PASS = 16384  # tokens, padding included, in one forward pass
+_LEAST_CPU, _LEAST_GPU = 256, 4096  # tokens that keep the processor busy
 
 
 class Core(Protocol):
@@ -87,6 +88,7 @@ class CachedCore:
         self.device: torch.device = next(model.parameters()).device
         self.dtype: torch.dtype = self.decoder.get_input_embeddings().weight.dtype
         self.lowest = torch.finfo(self.dtype).min
+        self.least = _LEAST_CPU if self.device.type == "cpu" else _LEAST_GPU
         self.pool = Pool(inner.config.get_text_config().num_hidden_layers, max_tokens, self.device)
         self.fed = 0
         self._line: list[Slot] = []  # the open batch in slot order, some of it finished
@@ -253,7 +255,7 @@ class CachedCore:
                 job_tokens = job_tokens[_PIECE:]
             job.tokens = job_tokens
         features: list[torch.Tensor] = [torch.empty(0)] * len(jobs)
-        for part in _parts([job.length for job in jobs]):
+        for part in _parts([job.length for job in jobs], self.least):
             part.sort(key=lambda i: jobs[i].slot.index)
             hidden = self._pass([jobs[i] for i in part])
             for line, i in enumerate(part):
@@ -353,7 +355,7 @@ class FullCore:
     def _run(self, sequences: Sequence[list[int]]) -> list[torch.Tensor]:
         """Features [1, F] of the last position of every sequence: hidden state and logits, float32, side by side."""
         features: list[torch.Tensor] = [torch.empty(0)] * len(sequences)
-        for part in _parts([len(s) for s in sequences], limit=_PIECE):
+        for part in _parts([len(s) for s in sequences], _LEAST_CPU, limit=_PIECE):
             size = max(len(sequences[i]) for i in part)
             tokens = torch.zeros(len(part), size, dtype=torch.int64)
             real = torch.zeros(len(part), size, dtype=torch.int64)
@@ -371,23 +373,21 @@ class FullCore:
         return features
 
 
-def _parts(lengths: Sequence[int], limit: int = _PASS) -> Iterator[list[int]]:
-    """Split a ragged batch, by index, so that a pass stays below ``limit`` tokens and padding below half of it."""
-    order: Sequence[int] = range(len(lengths))
-    longest, total = max(lengths, default=0), sum(lengths)
-    if longest * len(lengths) > min(limit, 2 * total):
-        order = sorted(order, key=lambda i: -lengths[i])
+def _parts(lengths: Sequence[int], least: int, limit: int = _PASS) -> Iterator[list[int]]:
+    """Split a ragged batch, by index, into passes of at most ``limit`` tokens with little padding.
+
+    From ``least`` tokens on a pass is as fast per token as a larger one, so there it ends before a row that would leave
+    more than a sixteenth of it padding; rows go from long to short.
+    """
     part: list[int] = []
-    top = real = 0
-    for i in order:
-        top_with, real_with = max(top, lengths[i]), real + lengths[i]
-        padded = top_with * (len(part) + 1)
-        if part and (padded > limit or (padded > 2 * real_with and order is not range(len(lengths)))):
+    real = 0
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        padded = lengths[part[0]] * (len(part) + 1) if part else 0
+        if padded > limit or (real >= least and 16 * padded > 17 * (real + lengths[i])):
             yield part
-            part, top, real = [], 0, 0
-            top_with, real_with = lengths[i], lengths[i]
+            part, real = [], 0
         part.append(i)
-        top, real = top_with, real_with
+        real += lengths[i]
     if part:
         yield part
 
