@@ -12,7 +12,8 @@ if __name__ != "agentgym.rewards":
         "run `pip install -e .` in the checkout and write `import agentgym.rewards`"
     )
 
-from agentgym.rewards.recipes import RECIPES, Recipe, Term, recipe
+from agentgym.rewards.book import RECIPES, recipe
+from agentgym.rewards.recipes import Recipe, Term
 from agentgym.rewards.shaped import ShapedReward
 
 __all__ = ["RECIPES", "Recipe", "ShapedReward", "Term", "recipe"]

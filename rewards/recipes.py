@@ -20,7 +20,7 @@ from agentgym.rewards.credit import method
 from agentgym.rewards.terms import term
 from agentgym.steps import StepTable
 
-__all__ = ["RECIPES", "Recipe", "Term", "recipe"]
+__all__ = ["Recipe", "Term"]
 
 Float = npt.NDArray[np.float64]
 
@@ -44,7 +44,7 @@ class Recipe:
 
     Attributes:
         name: of the recipe.
-        terms: what a step earns; each name once.
+        terms: what a step earns; each name once. Empty: the credit method reads its own columns.
         credit: the credit method, a name in `agentgym.rewards.credit.METHODS`.
         credit_options: for its ``assign``.
         score: what a trajectory earns, for methods that score trajectories: the sum of these terms over its steps.
@@ -71,8 +71,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         names = [t.name for t in self.terms]
-        if not names or len(set(names)) != len(names):
-            raise UsageError(f"recipe {self.name!r} needs at least one term and each once, got {names}")
+        if len(set(names)) != len(names):
+            raise UsageError(f"recipe {self.name!r} needs each term once, got {names}")
         for t in (*self.terms, *self.score):
             _check_options(f"term {t.name!r}", term(t.name), t.options)
         _check_options(f"combination rule {self.combine!r}", rule(self.combine).combine, self.combine_options)
@@ -83,7 +83,7 @@ class Recipe:
     @property
     def needs_groups(self) -> bool:
         """It compares rollouts of one task: collect several per task."""
-        return method(self.credit).needs_groups
+        return method(self.credit).needs_groups or rule(self.combine).needs_groups
 
     @property
     def needs_critic(self) -> bool:
@@ -93,10 +93,16 @@ class Recipe:
     @property
     def stepwise(self) -> bool:
         """Its step reward can be told as each step comes, without the rest of the trajectory or the group."""
-        return rule(self.combine).stepwise
+        return bool(self.terms) and rule(self.combine).stepwise
 
     def step_rewards(self, steps: StepTable) -> Float:
-        """float64[n]: terms, combined."""
+        """float64[n] (float64[n, terms] for the rule "stack"): terms, combined.
+
+        Raises:
+            UsageError: the recipe has no terms.
+        """
+        if not self.terms:
+            raise UsageError(f"recipe {self.name!r} has no terms: {self.credit!r} reads its own columns")
         columns = {t.name: term(t.name)(steps, **t.options) for t in self.terms}
         # Weights belong to the terms; each rule is given columns that already have them.
         weighed = {t.name: t.weight * columns[t.name] for t in self.terms}
@@ -144,7 +150,7 @@ class Recipe:
         score = self.trajectory_scores(steps)
         if score is not None:
             options["score"] = score
-        return method(self.credit).assign(steps, self.step_rewards(steps), **options)
+        return method(self.credit).assign(steps, self.step_rewards(steps) if self.terms else None, **options)
 
     def to_json(self) -> dict[str, Any]:
         """A dict of JSON values; the inverse of `from_json`."""
@@ -180,7 +186,9 @@ class Recipe:
         return cls(**fields)
 
     def __str__(self) -> str:
-        lines = [f"recipe {self.name}", "  step reward   " + " + ".join(map(str, self.terms))]
+        lines = [f"recipe {self.name}"]
+        if self.terms:
+            lines.append("  step reward   " + " + ".join(map(str, self.terms)))
         if self.combine != "weighted" or self.combine_options:
             lines.append(f"  combined by   {_call(self.combine, self.combine_options)}")
         if self.score:
@@ -204,70 +212,3 @@ def _check_options(what: str, function: Any, options: Mapping[str, Any]) -> None
     for option in options:
         if option not in known:
             raise UnknownName(f"option of {what}", option, known, f"it takes {known}")
-
-
-_OUTCOME = Term("outcome")
-_FINAL_PROGRESS = Term("progress", options={"gamma": 1.0, "terminal": "keep"})
-
-RECIPES: dict[str, Recipe] = {
-    r.name: r
-    for r in (
-        Recipe("grpo", (_OUTCOME,), "grpo", source="arXiv 2402.03300"),
-        Recipe("dr-grpo", (_OUTCOME,), "dr-grpo", source="arXiv 2503.20783"),
-        Recipe("rloo", (_OUTCOME,), "rloo", source="arXiv 2402.14740"),
-        Recipe("reinforce++", (_OUTCOME,), "reinforce++", source="arXiv 2501.03262"),
-        Recipe(
-            "gigpo", (_OUTCOME,), "gigpo", source="arXiv 2505.10978", note="steps are compared where anchors repeat"
-        ),
-        Recipe(
-            "gigpo+progress",
-            (_OUTCOME, _FINAL_PROGRESS),
-            "gigpo",
-            source="arXiv 2505.10978 with progress",
-            note="progress counts in both parts; biased towards half-done tasks where progress misleads",
-        ),
-        Recipe(
-            "grpo+progress",
-            (_OUTCOME, _FINAL_PROGRESS),
-            "grpo",
-            source="arXiv 2402.03300 with progress",
-            note="final progress breaks ties among failures",
-        ),
-        Recipe(
-            "grpo+milestones",
-            (_OUTCOME, Term("milestone", 0.25)),
-            "grpo",
-            source="arXiv 2402.03300 with milestones",
-            note="a milestone is worth a quarter of success",
-        ),
-        Recipe(
-            "ppo",
-            (_OUTCOME,),
-            "gae",
-            {"gamma": 0.99, "lam": 0.95},
-            source="arXiv 1506.02438, 1707.06347",
-            note="needs a critic",
-        ),
-        Recipe(
-            "quickstart",
-            (_FINAL_PROGRESS,),
-            "gigpo",
-            {"gamma": 0.95, "normalise": "mean_std"},
-            score=(_OUTCOME, _FINAL_PROGRESS),
-            source="arXiv 2505.10978 with progress",
-            note="episodes are compared by success plus final progress, steps by discounted change of progress",
-        ),
-    )
-}
-"""Every built-in recipe by name."""
-
-
-def recipe(name: str) -> Recipe:
-    """The named recipe.
-
-    Raises:
-        UnknownName: there is none of that name.
-    """
-    if name not in RECIPES:
-        raise UnknownName("recipe", name, RECIPES, "agentgym.rewards.RECIPES lists them")
-    return RECIPES[name]

@@ -9,8 +9,8 @@ import numpy as np
 
 from agentgym.errors import UsageError
 from agentgym.process import read_record
+from agentgym.rewards.book import recipe as recipe_named
 from agentgym.rewards.recipes import Recipe
-from agentgym.rewards.recipes import recipe as recipe_named
 from agentgym.steps import StepTable
 
 __all__ = ["ShapedReward"]
@@ -41,7 +41,8 @@ class ShapedReward(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
             )
         if not chosen.stepwise:
             raise UsageError(
-                f"recipe {chosen.name!r} combines whole trajectories by {chosen.combine!r}; it has no step reward"
+                f"recipe {chosen.name!r} has no reward that can be told step by step (terms "
+                f"{[t.name for t in chosen.terms]}, combined by {chosen.combine!r}); use one such as 'ppo'"
             )
         self.recipe = chosen
         self._before: Any = None

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentgym.errors import UnknownName
-from agentgym.rewards.combine import weighted
+from agentgym.rewards.combine import clip_delta, gated, krc, lagrangian, renorm, stack, verpo, weighted
 
 __all__ = ["RULES", "Rule", "rule"]
 
@@ -21,13 +21,24 @@ class Rule:
     Attributes:
         combine: ``combine(steps, columns, **options) -> float64[n]``; ``columns`` maps a term's name to float64[n].
         stepwise: it reads one row at a time, so that a stream of steps can be combined as it comes.
+        needs_groups: it compares rollouts of one task.
     """
 
     combine: Callable[..., npt.NDArray[np.float64]]
     stepwise: bool = False
+    needs_groups: bool = False
 
 
-RULES: dict[str, Rule] = {"weighted": Rule(weighted.combine, stepwise=True)}
+RULES: dict[str, Rule] = {
+    "weighted": Rule(weighted.combine, stepwise=True),
+    "gated": Rule(gated.combine),
+    "krc": Rule(krc.combine, stepwise=True),
+    "clip-delta": Rule(clip_delta.combine),
+    "renorm": Rule(renorm.combine, needs_groups=True),
+    "verpo": Rule(verpo.combine, needs_groups=True),
+    "stack": Rule(stack.combine),
+    "lagrangian": Rule(lagrangian.combine, stepwise=True),
+}
 """Every rule by name."""
 
 

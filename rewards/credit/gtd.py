@@ -30,7 +30,8 @@ import numpy.typing as npt
 
 from agentgym.rewards.credit import affine
 from agentgym.rewards.credit.checks import Float, number, one_of, step_rewards
-from agentgym.rewards.credit.groups import Partition, joint, partition, suffix_sums
+from agentgym.rewards.credit.group_graph import group_graph
+from agentgym.rewards.credit.groups import Partition, suffix_sums
 from agentgym.steps import StepTable
 
 __all__ = ["Prior", "assign", "state_values"]
@@ -105,30 +106,19 @@ def state_values(
     n = len(steps)
     if not n:
         return np.zeros(0), np.zeros(0)
-    groups = partition(steps.group)
-    # Rows alternate state before, state after: groups that lie together stay together.
-    nodes = joint(
-        Partition(np.repeat(groups.code, 2), groups.count), np.stack([steps.anchor, steps.next_anchor], axis=1).ravel()
-    )
-    here, there = nodes.code[::2], nodes.code[1::2]
-    block = np.empty(nodes.count, dtype=np.int64)
-    block[here] = block[there] = groups.code
-    p_here, p_there = _priors(steps, reward, groups, prior, prior_count, int(bins))
-    p = np.empty(nodes.count)
+    graph = group_graph(steps)
+    here, there = graph.here, graph.there
+    p_here, p_there = _priors(steps, reward, graph.groups, prior, prior_count, int(bins))
+    p = np.empty(len(graph.block))
     p[there] = p_there
     p[here] = p_here
-    last = np.zeros(n, dtype=bool)
-    last[steps.ends] = True
-    counted = ~last | steps.terminated
-    visits = np.bincount(here, weights=counted, minlength=nodes.count)
-    earned = np.bincount(here, weights=np.where(counted, reward, 0.0), minlength=nodes.count)
+    counted = ~graph.last | steps.terminated
+    visits = np.bincount(here, weights=counted, minlength=len(p))
+    earned = np.bincount(here, weights=np.where(counted, reward, 0.0), minlength=len(p))
     constant = (earned + kappa * p) / (visits + kappa)
-    moves = np.flatnonzero(~last)
-    edges = joint(Partition(here[moves], nodes.count), there[moves])
-    source, target = np.empty(edges.count, dtype=np.int64), np.empty(edges.count, dtype=np.int64)
-    source[edges.code], target[edges.code] = here[moves], there[moves]
     g = 1.0 - 1.0 / (horizon or _horizon(steps))
-    value = affine.solve(block, source, target, g * edges.size / (visits[source] + kappa), constant)
+    weight = g * graph.passages / (visits[graph.source] + kappa)
+    value = affine.solve(graph.block, graph.source, graph.target, weight, constant)
     return value[here], np.where(steps.terminated, 0.0, value[there])
 
 

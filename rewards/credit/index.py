@@ -13,7 +13,9 @@ from agentgym.rewards.credit import (
     adca,
     arenarl,
     cm2,
+    copo,
     dr_grpo,
+    duration,
     gae,
     gdpo,
     gigpo,
@@ -22,7 +24,10 @@ from agentgym.rewards.credit import (
     gtdp,
     hgpo,
     istar,
+    pooling,
+    portool,
     prime,
+    propagation,
     pure,
     reinforce_pp,
     return_to_go,
@@ -76,6 +81,11 @@ METHODS: dict[str, Method] = {
     "adca": Method(adca.assign, "arXiv 2511.10395"),
     "cm2": Method(cm2.assign, "CM2-RLCR-Tool-Agent (released code)", scores_trajectories=False),
     "arenarl": Method(arenarl.assign, "arXiv 2601.06487", scores_trajectories=False),
+    "portool": Method(portool.assign, "after arXiv 2510.26020"),
+    "copo": Method(copo.assign, "after COPO"),
+    "duration": Method(duration.assign, "arXiv 2509.01684"),
+    "pooling": Method(pooling.assign, "ours"),
+    "propagation": Method(propagation.assign, "after RewardFlow", scores_trajectories=False),
 }
 """Every credit assigner by name."""
 

@@ -43,6 +43,7 @@ def assign(
     process_weight: float = 1.0,
     outcome_weight: float = 1.0,
     gamma: float = 1.0,
+    outcome_gamma: float = 1.0,
     whiten: bool = True,
 ) -> Float:
     """Advantages from implicit process rewards and outcomes.
@@ -54,7 +55,7 @@ def assign(
         granularity: "row", or "whole" to put the sum of q on the last row.
         batch_norm: scale q by the largest return in the batch.
         process_weight, outcome_weight: of the two sources.
-        gamma: discount of both returns, in [0, 1].
+        gamma, outcome_gamma: discounts of the two returns, in [0, 1].
         whiten: bring the batch to mean 0 and variance 1; False gives the returns.
 
     Returns:
@@ -64,6 +65,7 @@ def assign(
         ValueError: columns missing, not finite or of another length; a group of one; a trajectory without rows.
     """
     number("gamma", gamma, 0.0, 1.0)
+    number("outcome_gamma", outcome_gamma, 0.0, 1.0)
     q = log_ratio(steps) if rewards is None else finite("rewards", rewards, (len(steps),))
     s = trajectory_scores(steps, None, score)
     bare = np.setdiff1d(steps.trajectories.id, steps.trajectory)
@@ -85,7 +87,7 @@ def assign(
     total = process_weight * suffix_sums(steps, process, gamma)
     final = np.zeros(len(steps))
     final[steps.ends] = s * n / (n - 1) - groups.totals(s)[groups.code] / (n - 1)
-    total += outcome_weight * suffix_sums(steps, final, gamma)
+    total += outcome_weight * suffix_sums(steps, final, outcome_gamma)
     return whitened(total, np.ones(len(steps))) if whiten else total
 
 
@@ -100,6 +102,7 @@ def assign_tokens(
     process_weight: float = 1.0,
     outcome_weight: float = 1.0,
     gamma: float = 1.0,
+    outcome_gamma: float = 1.0,
     whiten: bool = True,
 ) -> Float:
     """float64[n_tokens]: the same with a row per produced token; 0 on tokens the policy did not produce.
@@ -108,7 +111,7 @@ def assign_tokens(
         steps: says groups and outcomes.
         tokens: n_tokens tokens.
         logprob_model, logprob_reference: float[n_tokens]; read where ``tokens.mask`` is set.
-        granularity, batch_norm, process_weight, outcome_weight, gamma, whiten: as in `assign`.
+        granularity, batch_norm, process_weight, outcome_weight, gamma, outcome_gamma, whiten: as in `assign`.
     """
     return spread(
         steps,
@@ -122,6 +125,7 @@ def assign_tokens(
             process_weight=process_weight,
             outcome_weight=outcome_weight,
             gamma=gamma,
+            outcome_gamma=outcome_gamma,
             whiten=whiten,
         ),
     )

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentgym.errors import UnknownName
-from agentgym.rewards.terms import danger, grounded, milestone, outcome, progress
+from agentgym.rewards.terms import column, danger, grounded, milestone, outcome, progress, subgoals
 
 __all__ = ["TERMS", "TermFunction", "term"]
 
@@ -24,6 +24,8 @@ TERMS: dict[str, TermFunction] = {
     "progress": progress.term,
     "grounded": grounded.term,
     "danger": danger.term,
+    "subgoals": subgoals.term,
+    "column": column.term,
 }
 """Every term by name."""
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from agentgym.process import MAX_BITS
 from agentgym.steps import StepTable
 
-__all__ = ["term"]
+__all__ = ["term", "weighed"]
 
 
 def term(steps: StepTable, *, weights: float | Sequence[float] = 1.0) -> npt.NDArray[np.float64]:
@@ -25,18 +25,22 @@ def term(steps: StepTable, *, weights: float | Sequence[float] = 1.0) -> npt.NDA
     Raises:
         ValueError: a milestone without a weight is reached; a weight is not finite.
     """
+    return weighed(steps.milestones & ~steps.milestones_before, weights)
+
+
+def weighed(masks: npt.NDArray[np.int64], weights: float | Sequence[float]) -> npt.NDArray[np.float64]:
+    """float64[n]: the summed weights of the bits set in every mask; arguments and errors as in `term`."""
     per_bit = np.full(MAX_BITS, weights) if np.ndim(weights) == 0 else np.asarray(weights, dtype=np.float64)
     if per_bit.ndim != 1 or len(per_bit) > MAX_BITS or not np.isfinite(per_bit).all():
         raise ValueError(f"'weights' must be a finite number or at most {MAX_BITS} of them, got {weights!r}")
-    new = steps.milestones & ~steps.milestones_before
-    beyond = np.flatnonzero(new >> len(per_bit))
+    beyond = np.flatnonzero(masks >> len(per_bit))
     if beyond.size:
         raise ValueError(
             f"'weights' has {len(per_bit)} entries, but column 'milestones' sets bit "
-            f"{int(new[beyond[0]]).bit_length() - 1} in row {beyond[0]}; give one weight per milestone of the task"
+            f"{int(masks[beyond[0]]).bit_length() - 1} in row {beyond[0]}; give one weight per milestone of the task"
         )
-    reward = np.zeros(len(steps))
-    used = int(np.bitwise_or.reduce(new)) if len(new) else 0
+    total = np.zeros(len(masks))
+    used = int(np.bitwise_or.reduce(masks)) if len(masks) else 0
     for bit in range(used.bit_length()):
-        reward += per_bit[bit] * (new >> bit & 1)
-    return reward
+        total += per_bit[bit] * (masks >> bit & 1)
+    return total

@@ -1,39 +1,25 @@
-"""Progress as potential-based shaping: gamma phi(after) - phi(before) (Ng, Harada & Russell 1999).
-
-With ``terminal="zero"`` the potential is 0 after termination (and kept at a time-out, where the episode was only cut):
-the discounted sum over an episode telescopes to -phi(start), so no policy is preferred that was not before. With
-``"keep"`` the last potential stays: with gamma 1 an episode earns its final progress. That is biased, and often what
-learns fastest: it pays for what is done even where the task is not.
-"""
+"""Progress as a potential; what the options do stands in `agentgym.rewards.terms.shaping`."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from agentgym.rewards.terms.shaping import Terminal, difference
 from agentgym.steps import StepTable
 
 __all__ = ["term"]
 
 
-def term(
-    steps: StepTable, *, gamma: float = 1.0, terminal: Literal["zero", "keep"] = "zero"
-) -> npt.NDArray[np.float64]:
-    """float64[n]: change of potential over the step; the potential is ``progress``, in [0, 1].
+def term(steps: StepTable, *, gamma: float = 1.0, terminal: Terminal = "zero") -> npt.NDArray[np.float64]:
+    """float64[n]: gamma times progress after minus progress before, the potential in [0, 1].
 
     Args:
         steps: n rows; reads ``progress_before``, ``progress`` and ``terminated``.
         gamma: discount in [0, 1]; policy-invariant only where it equals the learner's.
-        terminal: "zero" or "keep", see above.
+        terminal: "zero" (policy-invariant) or "keep" (an episode earns its final progress).
 
     Raises:
         ValueError: gamma outside [0, 1], or an unknown terminal rule.
     """
-    if terminal not in ("zero", "keep"):
-        raise ValueError(f"option 'terminal' must be 'zero' or 'keep', got {terminal!r}")
-    if not 0.0 <= gamma <= 1.0:
-        raise ValueError(f"option 'gamma' must lie in [0, 1], got {gamma!r}")
-    after = np.where(steps.terminated, 0.0, steps.progress) if terminal == "zero" else steps.progress
-    return gamma * after - steps.progress_before
+    return difference(steps, steps.progress_before, steps.progress, gamma=gamma, terminal=terminal)

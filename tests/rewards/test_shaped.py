@@ -76,6 +76,11 @@ def test_a_recipe_that_compares_rollouts_is_refused() -> None:
         ShapedReward(Corridor(), "gigpo")
 
 
+def test_a_recipe_that_reads_whole_trajectories_is_refused() -> None:
+    with pytest.raises(UsageError, match="step by step"):
+        ShapedReward(Corridor(), "clip-delta")
+
+
 def test_an_environment_without_records_is_refused_at_reset() -> None:
     env = ShapedReward(gym.make("CartPole-v1"), "ppo")
     with pytest.raises(KeyError, match="add_process"):

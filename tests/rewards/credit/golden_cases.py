@@ -30,7 +30,8 @@ class Comparison:
     name: str
     ours: Callable[[], Any]
     theirs: np.ndarray | None
-    atol: float | None = None
+    from_inputs: bool = False
+    """It is held against an input of the reference: an intermediate that we compute from earlier ones."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,16 @@ class Case:
     def output(self, name: str) -> np.ndarray | None:
         """An output; None where the reference raised."""
         outputs = self.data["outputs"]
-        value = None if outputs is None else outputs[name]
+        value = None if outputs is None else outputs.get(name)
         return None if value is None else np.asarray(decoded(value))
 
     def output_names(self) -> set[str]:
         return set(self.data["outputs"] or ())
+
+    def was_run(self, name: str) -> bool:
+        """The reference gave this output, or raised instead; an implementation may be missing from a file."""
+        error, outputs = self.data["error"], self.data["outputs"]
+        return outputs is None or name in outputs or (isinstance(error, dict) and name in error)
 
     @cached_property
     def rows(self) -> Rows:

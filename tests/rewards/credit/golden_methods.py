@@ -93,11 +93,12 @@ def gigpo_cases(case: Case) -> Iterator[Comparison]:
     )
     table = case.rows.table
     yield Comparison(
-        "step_rewards",  # an input of the reference, but made from the environment's rewards
+        "step_rewards",
         lambda: case.rows.back(
             suffix_sums(table, table.reward, p["gamma"]) - p["invalid_action_penalty_coef"] * ~table.grounded
         ),
         case.input("step_rewards"),
+        from_inputs=True,
     )
 
 
@@ -169,7 +170,7 @@ def gdpo_cases(case: Case) -> Iterator[Comparison]:
 
 
 def gdpo_trl_cases(case: Case) -> Iterator[Comparison]:
-    scores = case.input("rewards_per_func")
+    scores = np.nan_to_num(case.input("rewards_per_func"), nan=0.0)  # a missing reward counts as 0 there, ours asks
     table = single_step_rollouts(np.arange(len(scores)) // case.params["num_generations"])
     options = {"score": scores, "weights": decoded(case.params["reward_weights"]), "version": "trl"}
     yield Comparison("advantages", lambda: gdpo.assign(table, **options), case.output("advantages"))
@@ -297,6 +298,7 @@ def prime_cases(case: Case) -> Iterator[Comparison]:
                 process_weight=weights[0],
                 outcome_weight=weights[1],
                 gamma=p["reward_model_gamma"],
+                outcome_gamma=p["verifier_gamma"],
                 whiten=whiten,
             )
         )

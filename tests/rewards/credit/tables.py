@@ -25,9 +25,12 @@ def tables(draw: st.DrawFn, *, min_steps: int = 1, max_trajectories: int = 6, ma
     last = np.zeros(n, dtype=bool)
     last[np.cumsum(lengths) - 1] = True
     ended = np.array(draw(st.lists(st.booleans(), min_size=n, max_size=n)), dtype=bool)
+    milestones = column(draw, n, st.integers(0, 7), np.int64)
     return StepTable.from_columns(
         trajectory=trajectory,
         group=group.astype(np.int64),
+        milestones_before=milestones & column(draw, n, st.integers(0, 7), np.int64),
+        milestones=milestones,
         reward=column(draw, n, REWARDS),
         outcome=column(draw, len(lengths), REWARDS),
         anchor=column(draw, n, st.sampled_from([0, 1, 2, -(2**62), 2**62]), np.int64),
@@ -46,6 +49,53 @@ def tables(draw: st.DrawFn, *, min_steps: int = 1, max_trajectories: int = 6, ma
 def column(draw: st.DrawFn, n: int, values: st.SearchStrategy[Any], dtype: Any = np.float64) -> np.ndarray:
     """An array of n drawn values."""
     return np.array(draw(st.lists(values, min_size=n, max_size=n)), dtype=dtype)
+
+
+def judged(steps: StepTable, seed: int = 0) -> StepTable:
+    """The same table with every extra column that a method may read, filled at random."""
+    rng = np.random.default_rng(seed)
+    n = len(steps)
+    tests = np.concatenate([rng.integers(0, 2, size=(n, 3)), np.full((n, 1), -1)], axis=1)
+    before = np.roll(tests, 1, axis=0)
+    before[steps.starts] = np.array([0, 0, 0, -1])
+    return steps.with_extra(
+        process_score=rng.uniform(-1, 1, n),
+        contribution=rng.normal(size=n),
+        good=rng.random(n) < 0.5,
+        logprob_model=-rng.random(n),
+        logprob_reference=-rng.random(n),
+        n_tokens=rng.integers(1, 9, n),
+        tests=tests,
+        tests_before=before,
+        features=rng.normal(size=(n, 4)),
+    )
+
+
+def groups_of_four(groups: int = 3, length: int = 4, seed: int = 0) -> StepTable:
+    """Random rollouts in groups of four, a third of them successful, with every extra column."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, length + 1, size=4 * groups)
+    n, last = int(lengths.sum()), np.cumsum(lengths) - 1
+    won = rng.random(4 * groups) < 0.4
+    end, success = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+    end[last], success[last] = True, won
+    steps = StepTable.from_columns(
+        trajectory=np.repeat(np.arange(4 * groups), lengths),
+        group=np.repeat(np.arange(4 * groups) // 4, lengths),
+        reward=success.astype(np.float64),
+        outcome=won.astype(np.float64),
+        anchor=rng.integers(0, 4, n),
+        next_anchor=rng.integers(0, 4, n),
+        action=rng.integers(0, 2, n),
+        progress_before=rng.random(n),
+        progress=rng.random(n),
+        terminated=success,
+        truncated=end & ~success,
+        grounded=rng.random(n) < 0.8,
+        danger=rng.random(n) < 0.1,
+        duration=rng.random(n) + 0.1,
+    )
+    return judged(steps, seed)
 
 
 def rollouts(*scores: list[float] | tuple[list[float], int], **columns: Any) -> StepTable:

@@ -35,9 +35,11 @@ def test_golden(path) -> None:
     compared = set()
     for c in ADAPTERS[case.method](case):
         compared.add(c.name)
+        if not (case.was_run(c.name) or c.from_inputs):
+            continue
         if c.theirs is None or not np.isfinite(np.asarray(c.theirs, dtype=np.float64)).all():
             with pytest.raises(ValueError):  # noqa: PT011 - which message is the business of each method's own test
                 c.ours()
         else:
-            np.testing.assert_allclose(c.ours(), c.theirs, atol=c.atol or atol, rtol=rtol, err_msg=c.name)
+            np.testing.assert_allclose(c.ours(), c.theirs, atol=atol, rtol=rtol, err_msg=c.name)
     assert case.output_names() <= compared, f"not compared: {case.output_names() - compared}"

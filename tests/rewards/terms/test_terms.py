@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentgym.errors import UnknownName
-from agentgym.rewards.terms import TERMS, danger, grounded, milestone, outcome, progress, term
+from agentgym.rewards.terms import TERMS, danger, grounded, milestone, outcome, progress, subgoals, term
 from agentgym.steps import StepTable
-from tests.rewards.credit.tables import rollouts, tables
+from tests.rewards.credit.tables import judged, rollouts, tables
 
 
 def test_the_outcome_is_paid_on_the_last_step() -> None:
@@ -84,6 +84,13 @@ def test_progress_refuses_options_out_of_range() -> None:
         progress.term(StepTable.empty(), gamma=1.1)
 
 
+def test_subgoals_are_a_potential_of_milestones() -> None:
+    steps = rollouts([0.0] * 3, milestones_before=np.array([0, 1, 1]), milestones=np.array([1, 1, 3]))
+    np.testing.assert_allclose(subgoals.term(steps, weights=[1.0, 3.0]), [0.25, 0.0, 0.75])
+    with pytest.raises(ValueError, match="not all 0"):
+        subgoals.term(steps, weights=[0.0, 0.0])
+
+
 def test_grounding_is_a_bonus_and_danger_a_cost() -> None:
     steps = rollouts([0.0, 0.0], grounded=np.array([True, False]), danger=np.array([False, True]))
     np.testing.assert_array_equal(grounded.term(steps), [1.0, 0.0])
@@ -92,15 +99,17 @@ def test_grounding_is_a_bonus_and_danger_a_cost() -> None:
 
 @pytest.mark.parametrize("name", TERMS)
 def test_every_term_gives_one_float64_per_row(name: str) -> None:
+    options = {"weights": [1.0, 2.0, 3.0]} if name == "subgoals" else {}
+
     @given(tables())
     def check(steps: StepTable) -> None:
-        values = term(name)(steps)
+        values = term(name)(judged(steps), **options)
         assert values.dtype == np.float64
         assert values.shape == (len(steps),)
         assert np.isfinite(values).all()
 
     check()
-    assert term(name)(StepTable.empty()).shape == (0,)
+    assert term(name)(judged(StepTable.empty()), **options).shape == (0,)
 
 
 def test_an_unknown_term_names_the_nearest() -> None:
