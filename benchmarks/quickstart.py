@@ -27,7 +27,7 @@ ARMS = {
     "GRPO, outcome": "grpo",
     "GiGPO, outcome": "gigpo",
     "GRPO + milestones": "grpo+milestones",
-    "GRPO + progress shaping": "grpo+shaping",
+    "GRPO + progress": "grpo+progress",
     "quickstart (GiGPO + progress)": "quickstart",
 }
 RATES = (2.5e-4, 5e-4, 1e-3)

@@ -60,6 +60,10 @@ class TrainConfig:
     """Learning rate of the warm start."""
     demo_batch: int = 64
     """Steps in one warm-start batch."""
+    demo_smoothing: float = 0.0
+    """Share of the warm start's target that goes to uniformly random applicable actions, so that the clone explores."""
+    demo_play: int = 4
+    """Episodes of random play that show them when actions are generated (scored ones come with their candidates)."""
 
     updates: int = 50
     """Policy-gradient updates."""
@@ -128,12 +132,18 @@ class TrainConfig:
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name} must be positive, got {getattr(self, name)}")
         counts = (
-            "demos demo_epochs updates validate_every validation_episodes test_episodes checkpoint_every workers "
-            "keep_steps entropy kl value_weight weight_decay"
+            "demos demo_epochs demo_play updates validate_every validation_episodes test_episodes checkpoint_every "
+            "workers keep_steps entropy kl value_weight weight_decay"
         )
         for name in counts.split():
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not 0 <= self.demo_smoothing < 1:
+            raise UsageError(f"demo_smoothing must lie in [0, 1), got {self.demo_smoothing}")
+        if self.demo_smoothing and self.mode == "generate" and not self.demo_play:
+            raise UsageError(
+                "demo_smoothing with generated actions needs random play: demo_play must be positive, got 0"
+            )
         if not 0 < self.clip < 1:
             raise UsageError(f"clip must lie in (0, 1), got {self.clip}")
 

@@ -32,6 +32,7 @@ from torch import nn
 from agentgym.agents.train.config import Aggregation
 from agentgym.agents.train.examples import Example, build_examples, step_weights
 from agentgym.agents.train.forward import forward
+from agentgym.errors import UsageError
 from agentgym.tokens import TokenStep, TokenTable
 
 __all__ = ["Learner", "UpdateStats"]
@@ -106,13 +107,33 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
 
-    def fit_demonstrations(self, tokens: Sequence[TokenStep], *, epochs: int, batch: int) -> Iterator[float]:
+    def fit_demonstrations(
+        self,
+        tokens: Sequence[TokenStep],
+        *,
+        epochs: int,
+        batch: int,
+        smoothing: float = 0.0,
+        play: Sequence[TokenStep] = (),
+    ) -> Iterator[float]:
         """Supervised warm start: raise the probability of the demonstrated actions; yields each epoch's mean loss.
 
         Equal steps are summed, so ``batch`` counts distinct prefixes.
+
+        Args:
+            smoothing: share of the target that goes to other actions: to every candidate alike where steps were scored,
+                to ``play`` where they were generated.
+            play: steps of random play; only with generated demonstrations.
         """
         weights = step_weights(tokens, "step-mean")
-        examples = build_examples(tokens, np.ones(len(tokens)), weights)
+        if play:
+            weights = [w * (1.0 - smoothing) for w in weights]
+            weights += [w * smoothing for w in step_weights(play, "step-mean")]
+        steps = [*tokens, *play]
+        examples = build_examples(steps, np.ones(len(steps)), weights)
+        if smoothing and not play:
+            for e in examples:
+                _smooth(e, smoothing)
         for epoch in range(epochs):
             order = np.random.default_rng([self.seed, 0xD0, epoch]).permutation(len(examples))
             total = 0.0
@@ -236,6 +257,18 @@ class Learner:
             loss = loss + self.value_weight * value_loss
             stats.value_loss += float(value_loss.detach())
         return loss
+
+
+def _smooth(example: Example, smoothing: float) -> None:
+    """Spread a share of the example's weight evenly over its candidates."""
+    candidates = example.candidates
+    if candidates is None:
+        raise UsageError("smoothing generated demonstrations needs steps of random `play`, got none")
+    for entry in example.actions.values():
+        entry[1] *= 1.0 - smoothing
+    for c in candidates:
+        entry = example.actions.setdefault(c, [np.zeros(len(c)), 0.0, 0.0, 0.0])
+        entry[1] += smoothing * example.weight / len(candidates)
 
 
 def _chunks(order: npt.NDArray[np.int64], size: int) -> Iterator[npt.NDArray[np.int64]]:

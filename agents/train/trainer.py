@@ -22,8 +22,9 @@ import torch
 
 from agentgym.agents.evaluate.stats import wilson
 from agentgym.agents.loop import Collector, Job, Rollouts
-from agentgym.agents.policy.simple import OraclePolicy
+from agentgym.agents.policy.simple import OraclePolicy, RandomPolicy
 from agentgym.agents.policy.transformers import TransformersPolicy
+from agentgym.agents.policy.types import Policy
 from agentgym.agents.train.config import TrainConfig
 from agentgym.agents.train.demonstrations import Demonstrator, cut_at
 from agentgym.agents.train.learner import Learner, UpdateStats
@@ -33,7 +34,7 @@ from agentgym.errors import RunError, UsageError
 from agentgym.rewards.recipes import Recipe, recipe
 from agentgym.runs import Run
 from agentgym.steps import StepTable
-from agentgym.tokens import TokenTable
+from agentgym.tokens import TokenStep, TokenTable
 
 __all__ = ["Progress", "Score", "Trainer", "train"]
 
@@ -132,22 +133,33 @@ class Trainer:
         if not c.demos:
             return
         with self._cpu():
-            seeds = self.split.take("train", c.demos, distinct=True)
-            jobs = [Job(c.env, seed, _DEMOS + k, group=_DEMOS + k, kwargs=c.env_kwargs) for k, seed in enumerate(seeds)]
-            teacher = Demonstrator(self.policy, OraclePolicy())
-            with Collector(slots=c.slots) as collector:
-                shown = collector.collect(teacher, jobs, seed=c.seed, deterministic=True)
-            if shown.errors:
-                raise UsageError(f"a demonstration failed: {next(iter(shown.errors.values()))}")
+            shown = self._show(OraclePolicy(), c.demos)
             tokens = cut_at(shown, self.milestones, c.demo_until)
+            play: list[TokenStep] = []
+            if c.demo_smoothing and c.mode == "generate":
+                play = list(self._show(RandomPolicy(), c.demo_play, first=c.demos).tokens.steps())
             self.learner.set_lr(c.demo_lr)
-            losses = self.learner.fit_demonstrations(tokens, epochs=c.demo_epochs, batch=c.demo_batch)
+            losses = self.learner.fit_demonstrations(
+                tokens, epochs=c.demo_epochs, batch=c.demo_batch, smoothing=c.demo_smoothing, play=play
+            )
             for epoch, loss in enumerate(losses):
                 self._progress("demonstrations", epoch + 1, c.demo_epochs, f"loss {loss:.3f}")
             self.policy.flush()
         # the optimiser's moments belong to another loss: start the policy gradient with fresh ones
         self.learner = self._new_learner()
         self._log(phase="demonstrations", episodes=c.demos, steps=len(tokens), loss=loss if c.demo_epochs else None)
+
+    def _show(self, teacher: Policy, episodes: int, *, first: int = 0) -> Rollouts:
+        """Episodes of a teacher on distinct training instances, in the student's tokens."""
+        c = self.config
+        seeds = self.split.take("train", first + episodes, distinct=True)[first:]
+        base = _DEMOS + first
+        jobs = [Job(c.env, seed, base + k, group=base + k, kwargs=c.env_kwargs) for k, seed in enumerate(seeds)]
+        with Collector(slots=c.slots) as collector:
+            shown = collector.collect(Demonstrator(self.policy, teacher), jobs, seed=c.seed, deterministic=True)
+        if shown.errors:
+            raise UsageError(f"a demonstration failed: {next(iter(shown.errors.values()))}")
+        return shown
 
     def train(self) -> None:
         """All remaining updates; an interrupt (Ctrl-C) stops after the update in hand and saves."""

@@ -11,11 +11,13 @@ from typing import Literal
 from agentgym.envs.grid import codes
 from agentgym.envs.grid.state import ACTIONS, DROP, PICKUP, TOGGLE, GridState, admissible
 
-__all__ = ["ActionFormat", "decode", "encode"]
+__all__ = ["PHRASE_WORDS", "ActionFormat", "decode", "encode"]
 
 ActionFormat = Literal["index", "words", "phrases"]
 
 _PLAIN = ("turn left", "turn right", "go forward")
+PHRASE_WORDS = (*" ".join(_PLAIN).split(), "pick", "up", "drop", "open", "close", "the", *codes.COLOURS)
+"""The words of all phrases but for the names of things."""
 
 
 def encode(action: int, state: GridState, fmt: ActionFormat) -> int | str:

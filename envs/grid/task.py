@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from agentgym.envs.grid import codes
-from agentgym.envs.grid.actions import ActionFormat, encode
+from agentgym.envs.grid.actions import PHRASE_WORDS, ActionFormat, encode
 from agentgym.envs.grid.distance import FAR, find_lock
 from agentgym.envs.grid.state import DROP, FORWARD, LEFT, PICKUP, RIGHT, TOGGLE, GridState, Level, successor
 from agentgym.envs.grid.words import Landmark, memory_words
@@ -101,8 +101,9 @@ class GridTask(Task[GridState]):
         raise UsageError(f"{self.id}: no way from here to completion, so the oracle cannot go on")
 
     def vocabulary(self) -> tuple[str, ...]:
-        """All words that the memory view and one-word actions can hold, in a fixed order; for word-level tokenizers."""
-        return memory_words(self.landmarks, self.kinds, self.reach)
+        """All words that the memory view and the actions can hold, in a fixed order; for word-level tokenizers."""
+        words = memory_words(self.landmarks, self.kinds, self.reach)
+        return tuple(dict.fromkeys((*words, *PHRASE_WORDS))) if self.actions == "phrases" else words
 
 
 def has(name: str, kind: int, description: str) -> Milestone[GridState]:

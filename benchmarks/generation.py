@@ -1,0 +1,66 @@
+"""The quickstart's task with actions that are written, not chosen: "pick up the yellow key", token by token.
+
+The warm start shows how to reach the key and stops there; a share of it is random play, without which the model would
+not know that "open the yellow door" can be said. Training is the quickstart's, on generated tokens.
+
+    python benchmarks/generation.py --json --save
+    python benchmarks/generation.py --quick      # a few updates, to see that it runs
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+from common import finish, parser
+
+
+def main() -> None:
+    arguments = parser(__doc__ or "")
+    arguments.add_argument("--seed", type=int, default=0)
+    options = arguments.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    from agentgym.agents.train.quickstart import CONFIG
+    from agentgym.agents.train.trainer import Trainer
+
+    config = replace(
+        CONFIG,
+        env_kwargs={"view": "memory", "actions": "phrases"},
+        mode="generate",
+        max_new_tokens=8,
+        seed=options.seed,
+        updates=3 if options.quick else CONFIG.updates,
+        validate_every=0,
+    )
+
+    def tell(phase: str, done: int, total: int, words: str) -> None:
+        if done == total or done % 10 == 0:
+            print(f"{phase} {done}/{total} {words}", flush=True)
+
+    trainer = Trainer(config, progress=tell)
+    try:
+        trainer.warm_start()
+        before = trainer.measure("test", config.test_episodes, update=0)
+        trainer.train()
+        after = trainer.measure("test", config.test_episodes, update=config.updates)
+        greedy = trainer.measure("test", config.test_episodes, update=config.updates, greedy=True)
+    finally:
+        trainer.close()
+    figures: dict[str, Any] = {
+        "success_before": before.success,
+        "success_after": after.success,
+        "interval": [after.low, after.high],
+        "greedy_after": greedy.success,
+        "train_cpu_seconds": round(trainer.cpu_seconds, 1),
+        "updates": config.updates,
+        "updates_skipped": trainer.updates_skipped,
+        "seed": config.seed,
+    }
+    for name, value in figures.items():
+        print(f"{name:<20} {value}")
+    finish("generation", figures, options)
+
+
+if __name__ == "__main__":
+    main()
