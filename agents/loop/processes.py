@@ -1,34 +1,32 @@
 """Seats in processes of their own, for worlds that compute, crash or hang.
 
-Processes come from `multiprocessing`'s fork server, which has the loop and the environment's module loaded already, so
-that starting one costs milliseconds. Each leads its own process group: killing it takes along what it started (a
-browser, a shell), and Ctrl-C in the terminal reaches the loop alone, which then closes them. A worker whose parent
-vanishes reads the end of its socket, closes its environment, and ends.
+Workers are forked by a `Nursery` that has the loop and the environment's module loaded, so that starting one costs
+milliseconds. Each leads its own process group: killing it takes along what it started (a browser, a shell), and Ctrl-C
+in the terminal reaches the loop alone, which then closes them. A worker whose parent vanishes reads the end of its
+socket, closes its environment, and ends.
 
-Orders and replies are pickled, each behind its length as eight bytes. The loop reads without blocking and puts
-replies together itself: a worker that stops in the middle of one holds nobody up.
+Orders and replies are pickled, each behind its length as eight bytes. The loop reads without blocking and puts replies
+together itself: a worker that stops in the middle of one holds nobody up.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import multiprocessing
 import os
 import pickle
 import selectors
 import signal
 import socket
 import struct
-import sys
 import time
 from typing import Any
 
+from agentgym.agents.loop.nursery import Nursery
 from agentgym.agents.loop.seats import RemoteSeats, Seat
 from agentgym.agents.loop.stage import Fault, Reply, Reset, Stage, answer
 from agentgym.errors import UsageError
 
-__all__ = ["ProcessSeats"]
+__all__ = ["ProcessSeats", "serve"]
 
 CLOSE_SECONDS = 10.0
 CHUNK = 1 << 16
@@ -40,13 +38,9 @@ CARRIED = ("process", "success", "events", "error", "task", "goal")
 class ProcessSeat(Seat):
     """The loop's end of one worker process."""
 
-    def __init__(self, preload: list[str]) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(preload)
-        self.socket, theirs = socket.socketpair()
-        with theirs:
-            self.process = context.Process(target=serve, args=(theirs,), name="agentgym-seat")
-            self.process.start()
+    def __init__(self, nursery: Nursery) -> None:
+        self._nursery = nursery
+        self.pid, self.socket = nursery.fork()
         self._buffer = bytearray()
 
     def send(self, data: bytes) -> None:
@@ -62,8 +56,7 @@ class ProcessSeat(Seat):
             chunk = b""
         if not chunk:
             self.dead = True
-            self.process.join(1.0)
-            return Fault(f"WorldError: the worker process died (exit code {self.process.exitcode})")
+            return Fault(f"WorldError: the worker process died (exit code {self.kill()})")
         self._buffer += chunk
         if len(self._buffer) < HEAD.size or len(self._buffer) < HEAD.size + HEAD.unpack_from(self._buffer)[0]:
             return None
@@ -71,18 +64,14 @@ class ProcessSeat(Seat):
         self._buffer = bytearray()
         return reply
 
-    def kill(self) -> None:
-        """End the process and all that it started, at once."""
-        self.process.kill()
-        with contextlib.suppress(ProcessLookupError):  # it had no time yet to become the leader of a group
-            os.killpg(self.process.pid or 0, signal.SIGKILL)
-        self.process.join()
-        self.free()
-
-    def free(self) -> None:
-        """Give back the descriptors of a process that has ended."""
+    def kill(self) -> int:
+        """End the process and all that it started, at once; its exit code if it had ended by itself, else -9."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:  # it had no time yet to become the leader of a group
+            os.kill(self.pid, signal.SIGKILL)
         self.socket.close()
-        self.process.close()
+        return self._nursery.reap(self.pid)
 
 
 class ProcessSeats(RemoteSeats[ProcessSeat]):
@@ -91,16 +80,14 @@ class ProcessSeats(RemoteSeats[ProcessSeat]):
     def __init__(self, slots: int, step_timeout: float, reset_timeout: float) -> None:
         super().__init__(slots, step_timeout, reset_timeout)
         self._selector = selectors.DefaultSelector()
-        self._preload = ["__main__", __name__]
-        main = getattr(sys.modules["__main__"], "__spec__", None)
-        if main is not None and not main.name.endswith("__main__"):  # `python -m package.module`: load its imports once
-            self._preload.append(main.name)
-        # before multiprocessing's own handler, which would wait for workers that wait for us
-        atexit.register(self.close)
+        self._nursery: Nursery | None = None
 
     def _new(self, order: Reset) -> ProcessSeat:
         entry = order.spec.entry_point
-        seat = ProcessSeat([*self._preload, entry.split(":")[0]] if isinstance(entry, str) else self._preload)
+        if self._nursery is None:
+            preload = [entry.split(":")[0]] if isinstance(entry, str) else []
+            self._nursery = Nursery(f"{__name__}:{serve.__name__}", preload)
+        seat = ProcessSeat(self._nursery)
         seat.socket.settimeout(self._timeouts["step"])
         self._selector.register(seat.socket, selectors.EVENT_READ, seat)
         return seat
@@ -120,6 +107,8 @@ class ProcessSeats(RemoteSeats[ProcessSeat]):
         for key, _ in self._selector.select(wait):
             seat: ProcessSeat = key.data
             reply = seat.receive()
+            if seat.dead:
+                self._selector.unregister(key.fileobj)
             if reply is not None:
                 replies.append((seat, reply))
         return replies
@@ -131,21 +120,23 @@ class ProcessSeats(RemoteSeats[ProcessSeat]):
     def close(self) -> None:
         seats, self._idle = self._idle, []
         for seat in seats:
-            self._selector.unregister(seat.socket)
-            seat.socket.shutdown(socket.SHUT_WR)  # the worker reads the end and closes its environment
+            seat.socket.shutdown(socket.SHUT_WR)  # the worker reads the end, closes its environment, and ends in turn
         deadline = time.monotonic() + CLOSE_SECONDS
         for seat in seats:
-            seat.process.join(max(0.0, deadline - time.monotonic()))
-            seat.kill()
+            seat.socket.settimeout(max(0.001, deadline - time.monotonic()))
+            with contextlib.suppress(TimeoutError, ConnectionResetError):
+                seat.socket.recv(1)
+            self._kill(seat)
         self._selector.close()
-        atexit.unregister(self.close)
+        if self._nursery is not None:
+            self._nursery.close()
+            self._nursery = None
 
 
 def serve(line: socket.socket) -> None:
     """The worker: answers orders until the loop closes its end."""
-    os.setpgid(0, 0)
     stage = Stage()
-    with line, line.makefile("rb") as stream:
+    with line.makefile("rb") as stream:
         while (head := stream.read(HEAD.size)) and len(head) == HEAD.size:
             data = _packed(_answer(stage, stream.read(HEAD.unpack(head)[0])))
             line.sendall(HEAD.pack(len(data)) + data)
@@ -156,7 +147,11 @@ def _answer(stage: Stage, data: bytes) -> Reply:
     try:
         order = pickle.loads(data)
     except Exception as error:  # noqa: BLE001  (what an argument raises when it is unpickled is the caller's mistake)
-        return Fault(f"an order cannot be read in a worker process: {type(error).__name__}: {error}", usage=True)
+        return Fault(
+            f"an order cannot be read in a worker process ({type(error).__name__}: {error}); what environments are "
+            "made of must be importable, so not defined in the main program, or use isolation='thread'",
+            usage=True,
+        )
     return answer(stage, order)
 
 

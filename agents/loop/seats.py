@@ -146,8 +146,6 @@ class RemoteSeats(Seats[SeatT]):
         replies = self._receive(wait)
         for seat, _ in replies:
             del self._busy[seat]
-            if seat.dead:
-                self._kill(seat)
         now = time.monotonic()
         late = [(seat, kind) for seat, (deadline, kind) in self._busy.items() if deadline <= now]
         for seat, kind in late:
@@ -175,8 +173,8 @@ class RemoteSeats(Seats[SeatT]):
 
     @abstractmethod
     def _receive(self, wait: float) -> list[tuple[SeatT, Reply]]:
-        """The replies of busy seats, waiting at most so many seconds for the first. Marks seats that died."""
+        """The replies of busy seats, waiting at most so many seconds for the first. Marks those that died."""
 
     @abstractmethod
     def _kill(self, seat: SeatT) -> None:
-        """Give back what a dead seat holds."""
+        """Give back what a seat holds whose work is given up."""

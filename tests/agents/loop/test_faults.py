@@ -259,23 +259,50 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     wait_until(lambda: log.exists() and log.read_text().count("closed") == 2)
 
 
-def test_a_collector_left_open_does_not_keep_the_program_from_ending(tmp_path: Path) -> None:
-    script = tmp_path / "run.py"
-    script.write_text(
-        textwrap.dedent(
-            """
-            from tests.agents.loop.worlds import Walker, jobs, register_worlds
-            from agentgym.agents.loop import Collector
-            if __name__ == "__main__":
-                register_worlds()
-                collector = Collector(workers=2)
-                print(len(collector.collect(Walker(), jobs(4)).steps.trajectories))
-            """
-        )
-    )
+def run_script(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
+    """Run a program that has no ``__main__`` guard: workers must not run it again."""
+    script = folder / "run.py"
+    script.write_text(textwrap.dedent(text))
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    done = subprocess.run([sys.executable, str(script)], env=environ, timeout=60, capture_output=True, text=True)
+    return subprocess.run([sys.executable, str(script)], env=environ, timeout=60, capture_output=True, text=True)
+
+
+def test_a_collector_left_open_does_not_keep_the_program_from_ending(tmp_path: Path) -> None:
+    done = run_script(
+        tmp_path,
+        """
+        from tests.agents.loop.worlds import Walker, jobs, register_worlds
+        from agentgym.agents.loop import Collector
+        register_worlds()
+        collector = Collector(workers=2)
+        print(len(collector.collect(Walker(), jobs(4)).steps.trajectories))
+        """,
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "4\n", "")
+
+
+def test_an_environment_of_the_main_program_works_in_threads_and_is_refused_in_processes(tmp_path: Path) -> None:
+    done = run_script(
+        tmp_path,
+        """
+        import gymnasium
+        from tests.agents.loop.worlds import Walker, jobs, make_fragile
+        from agentgym.agents.loop import collect
+        from agentgym.errors import UsageError
+
+        def make():
+            return make_fragile()
+
+        gymnasium.register("mine/Own-v0", entry_point=make)
+        assert not collect(Walker(), jobs(2, env="mine/Own-v0"), workers=2, isolation="thread").errors
+        try:
+            collect(Walker(), jobs(2, env="mine/Own-v0"), workers=2)
+        except UsageError as error:
+            print(error)
+        """,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "not defined in the main program" in done.stdout
 
 
 # ---------------------------------------------------------------------- what a process holds, from /proc
