@@ -1,0 +1,230 @@
+"""Assigners by name: everything that `agentgym bench credit` can measure.
+
+A name is, in this order, one of the audit's own baselines (`BASELINES`), a credit method, a recipe, or a user's
+``module:function``; options follow in brackets: ``gigpo(gamma=1.0)``, ``gtdp(kappa=1, lam=0)``, ``my_module:assign``.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agentgym.errors import UnknownName, UsageError
+from agentgym.rewards.audit.sample import Sample, draw
+from agentgym.rewards.credit import METHODS, gae, gigpo, method, pure, rloo
+from agentgym.rewards.credit.gtd import state_values
+from agentgym.rewards.recipes import RECIPES, recipe
+from agentgym.rewards.terms import term
+from agentgym.steps import StepTable
+
+__all__ = ["BASELINES", "STANDARD", "Baseline", "Measured", "named"]
+
+Float = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An assigner as the audit calls it.
+
+    Attributes:
+        name: as given.
+        assign: from a sample to float64[n]; all but the baselines look at ``sample.steps`` alone.
+        reads_progress: it uses the process signal.
+    """
+
+    name: str
+    assign: Callable[[Sample], Float]
+    reads_progress: bool
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Something to compare with. ``assign(sample, **options)``."""
+
+    assign: Callable[..., Float]
+    summary: str
+    reads_progress: bool = True
+
+
+def _exact(sample: Sample) -> Float:
+    return sample.advantage
+
+
+def _difference(steps: StepTable) -> Float:
+    return steps.progress - steps.progress_before
+
+
+def _progress_difference(sample: Sample) -> Float:
+    return _difference(sample.steps)
+
+
+def _progress_gae(sample: Sample, *, lam: float = 0.5) -> Float:
+    steps = sample.steps
+    return gae.assign(steps, values=steps.progress_before, last_values=steps.progress[steps.ends], gamma=1.0, lam=lam)
+
+
+def _gigpo_progress(sample: Sample, *, z_scored: bool = False, gamma: float = 0.95) -> Float:
+    outcome, shaped = gigpo.assign(sample.steps, gamma=gamma), _difference(sample.steps)
+    return _unit(outcome) + _unit(shaped) if z_scored else outcome + shaped
+
+
+def _unit(values: Float) -> Float:
+    """Divided by the standard deviation over the batch; zeros where there is none."""
+    spread = values.std()
+    return (values - values.mean()) / spread if spread > 1e-12 else np.zeros_like(values)
+
+
+def _rloo_milestones(sample: Sample, *, weight: float = 0.25) -> Float:
+    steps = sample.steps
+    return rloo.assign(steps, term("outcome")(steps) + weight * term("milestone")(steps))
+
+
+def _pure_progress(sample: Sample) -> Float:
+    return pure.assign(sample.steps, _difference(sample.steps))
+
+
+def _fitted_critic(sample: Sample, *, rollouts: int = 2000, lam: float = 0.5, seed: int = 0) -> Float:
+    """Every-visit Monte-Carlo value of every anchor over other rollouts of the same policy, then GAE."""
+    steps = sample.steps
+    other = _critic_sample(sample, rollouts, seed)
+    anchors, code = np.unique(other.anchor, return_inverse=True)
+    earned = np.bincount(code, weights=other.outcome[other.segment])
+    value = (earned + other.outcome.mean()) / (np.bincount(code) + 1.0)
+
+    def look_up(anchor: npt.NDArray[np.int64]) -> Float:
+        at = np.minimum(np.searchsorted(anchors, anchor), len(anchors) - 1)
+        return np.where(anchors[at] == anchor, value[at], other.outcome.mean())
+
+    return gae.assign(
+        steps, values=look_up(steps.anchor), last_values=look_up(steps.next_anchor[steps.ends]), gamma=1.0, lam=lam
+    )
+
+
+_critic_rollouts: dict[tuple[int, int, int, int], tuple[Any, StepTable]] = {}
+
+
+def _critic_sample(sample: Sample, rollouts: int, seed: int) -> StepTable:
+    """The critic's own rollouts, kept for the last setting measured."""
+    key = (id(sample.solution), sample.dilution, rollouts, seed)
+    if key not in _critic_rollouts:
+        _critic_rollouts.clear()
+        rng = np.random.default_rng([seed, rollouts])
+        drawn = draw(sample.solution, rng, groups=1, size=rollouts, dilution=sample.dilution)
+        _critic_rollouts[key] = (sample.solution, drawn.steps)  # the solution is kept alive, so its id stays its own
+    return _critic_rollouts[key][1]
+
+
+def _calibrated(sample: Sample, *, lam: float = 0.5) -> Float:
+    """The calibrated prior of GTDP alone: so many visits from it that the group's graph counts nothing."""
+    before, after = state_values(sample.steps, prior="calibrated", kappa=1e9)
+    steps = sample.steps
+    return gae.assign(steps, values=before, last_values=after[steps.ends], gamma=1.0, lam=lam)
+
+
+BASELINES: dict[str, Baseline] = {
+    "exact": Baseline(_exact, "the true advantage, seen through the same rollouts: the ceiling"),
+    "progress-difference": Baseline(_progress_difference, "progress after minus progress before"),
+    "progress-gae": Baseline(_progress_gae, "progress as a critic, GAE with lam (0.5)"),
+    "calibrated-progress": Baseline(_calibrated, "progress calibrated on the batch's outcomes as a critic, GAE(0.5)"),
+    "fitted-critic": Baseline(_fitted_critic, "values fitted on 2,000 other rollouts, GAE(0.5)", reads_progress=False),
+    "gigpo+difference": Baseline(_gigpo_progress, "GiGPO plus progress difference; z_scored=True weighs them alike"),
+    "rloo+milestones": Baseline(_rloo_milestones, "RLOO on outcome plus 0.25 a milestone"),
+    "pure-progress": Baseline(_pure_progress, "PURE's min form on progress differences"),
+}
+"""The audit's own yardsticks, by name."""
+
+STANDARD: tuple[str, ...] = (
+    "exact",
+    "gtdp",
+    "progress-gae",
+    "calibrated-progress",
+    "fitted-critic",
+    "progress-difference",
+    "gtd",
+    "propagation",
+    "gigpo+difference",
+    "gigpo+difference(z_scored=True)",
+    "hgpo",
+    "rloo+milestones",
+    "gigpo",
+    "gigpo(gamma=1.0)",
+    "grpo",
+    "rloo",
+    "salt",
+    "pure-progress",
+)
+"""What the table shows unless told otherwise."""
+
+
+def named(name: str) -> Measured:
+    """The assigner of that name (see the module's docstring).
+
+    Raises:
+        UnknownName: there is no such method, baseline or recipe.
+        UsageError: the options are malformed or not taken, the method needs a critic, or the module cannot be used.
+    """
+    stem, options = _split(name)
+    if stem in BASELINES:
+        baseline = BASELINES[stem]
+        _accepts(name, baseline.assign, options)
+        return Measured(name, lambda sample: baseline.assign(sample, **options), baseline.reads_progress)
+    if stem in METHODS:
+        if method(stem).needs_critic:
+            raise UsageError(f"{stem!r} needs a critic; measure 'fitted-critic' or 'progress-gae' instead")
+        assign = method(stem).assign
+        _accepts(name, assign, options)
+        reads = stem == "gtdp" or options.get("prior", "mean") != "mean"
+        return Measured(name, lambda sample: assign(sample.steps, **options), reads)
+    if stem in RECIPES:
+        chain = recipe(stem)
+        if options:
+            raise UsageError(f"recipe {stem!r} takes no options, got {options}; name its credit method instead")
+        if chain.needs_critic:
+            raise UsageError(f"recipe {stem!r} needs a critic; measure 'fitted-critic' instead")
+        reads = any(t.name in ("progress", "milestone") for t in (*chain.terms, *chain.score))
+        return Measured(name, lambda sample: chain.advantages(sample.steps), reads)
+    if ":" in stem:
+        function = _imported(stem)
+        return Measured(name, lambda sample: np.asarray(function(sample.steps, **options)), True)
+    known = [*BASELINES, *METHODS, *RECIPES]
+    raise UnknownName("assigner", stem, known, "name a credit method, a recipe, a baseline or module:function")
+
+
+def _split(name: str) -> tuple[str, dict[str, Any]]:
+    """``stem(key=value, ...)`` apart."""
+    stem, bracket, rest = name.partition("(")
+    if not bracket:
+        return name, {}
+    try:
+        call = ast.parse(f"f({rest}", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args or any(k.arg is None for k in call.keywords):
+            raise ValueError("only keyword arguments")
+        return stem, {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+    except (SyntaxError, ValueError) as error:
+        raise UsageError(f"expected NAME or NAME(option=value, ...), got {name!r} ({error})") from error
+
+
+def _accepts(name: str, function: Callable[..., Float], options: Mapping[str, Any]) -> None:
+    known = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for option in options:
+        if option not in known:
+            raise UnknownName(f"option of {name.partition('(')[0]!r}", option, known, f"it takes {known}")
+
+
+def _imported(path: str) -> Callable[..., Any]:
+    module, _, attribute = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"cannot import the assigner {path!r}: {error}") from error
+    if not callable(found):
+        raise UsageError(f"{path!r} is a {type(found).__name__}, expected a function of a StepTable")
+    function: Callable[..., Any] = found
+    return function
