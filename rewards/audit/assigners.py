@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from agentgym.errors import UnknownName, UsageError
-from agentgym.rewards.audit.sample import Sample, draw
+from agentgym.rewards import RECIPES, recipe
+from agentgym.rewards.audit.sample import View
 from agentgym.rewards.credit import METHODS, gae, gigpo, method, pure, rloo
 from agentgym.rewards.credit.gtd import state_values
-from agentgym.rewards.recipes import RECIPES, recipe
 from agentgym.rewards.terms import term
 from agentgym.steps import StepTable
 
@@ -35,43 +35,43 @@ class Measured:
 
     Attributes:
         name: as given.
-        assign: from a sample to float64[n]; all but the baselines look at ``sample.steps`` alone.
+        assign: from a view to float64[n]; all but the baselines look at ``view.steps`` alone.
         reads_progress: it uses the process signal.
     """
 
     name: str
-    assign: Callable[[Sample], Float]
+    assign: Callable[[View], Float]
     reads_progress: bool
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """Something to compare with. ``assign(sample, **options)``."""
+    """Something to compare with. ``assign(view, **options)``."""
 
     assign: Callable[..., Float]
     summary: str
     reads_progress: bool = True
 
 
-def _exact(sample: Sample) -> Float:
-    return sample.advantage
+def _exact(view: View) -> Float:
+    return view.advantage
 
 
 def _difference(steps: StepTable) -> Float:
     return steps.progress - steps.progress_before
 
 
-def _progress_difference(sample: Sample) -> Float:
-    return _difference(sample.steps)
+def _progress_difference(view: View) -> Float:
+    return _difference(view.steps)
 
 
-def _progress_gae(sample: Sample, *, lam: float = 0.5) -> Float:
-    steps = sample.steps
+def _progress_gae(view: View, *, lam: float = 0.5) -> Float:
+    steps = view.steps
     return gae.assign(steps, values=steps.progress_before, last_values=steps.progress[steps.ends], gamma=1.0, lam=lam)
 
 
-def _gigpo_progress(sample: Sample, *, z_scored: bool = False, gamma: float = 0.95) -> Float:
-    outcome, shaped = gigpo.assign(sample.steps, gamma=gamma), _difference(sample.steps)
+def _gigpo_progress(view: View, *, z_scored: bool = False, gamma: float = 0.95) -> Float:
+    outcome, shaped = gigpo.assign(view.steps, gamma=gamma), _difference(view.steps)
     return _unit(outcome) + _unit(shaped) if z_scored else outcome + shaped
 
 
@@ -81,50 +81,36 @@ def _unit(values: Float) -> Float:
     return (values - values.mean()) / spread if spread > 1e-12 else np.zeros_like(values)
 
 
-def _rloo_milestones(sample: Sample, *, weight: float = 0.25) -> Float:
-    steps = sample.steps
+def _rloo_milestones(view: View, *, weight: float = 0.25) -> Float:
+    steps = view.steps
     return rloo.assign(steps, term("outcome")(steps) + weight * term("milestone")(steps))
 
 
-def _pure_progress(sample: Sample) -> Float:
-    return pure.assign(sample.steps, _difference(sample.steps))
+def _pure_progress(view: View) -> Float:
+    return pure.assign(view.steps, _difference(view.steps))
 
 
-def _fitted_critic(sample: Sample, *, rollouts: int = 2000, lam: float = 0.5, seed: int = 0) -> Float:
-    """Every-visit Monte-Carlo value of every anchor over other rollouts of the same policy, then GAE."""
-    steps = sample.steps
-    other = _critic_sample(sample, rollouts, seed)
-    anchors, code = np.unique(other.anchor, return_inverse=True)
-    earned = np.bincount(code, weights=other.outcome[other.segment])
-    value = (earned + other.outcome.mean()) / (np.bincount(code) + 1.0)
-
-    def look_up(anchor: npt.NDArray[np.int64]) -> Float:
-        at = np.minimum(np.searchsorted(anchors, anchor), len(anchors) - 1)
-        return np.where(anchors[at] == anchor, value[at], other.outcome.mean())
-
-    return gae.assign(
-        steps, values=look_up(steps.anchor), last_values=look_up(steps.next_anchor[steps.ends]), gamma=1.0, lam=lam
-    )
+def _fitted_critic(view: View, *, lam: float = 0.5) -> Float:
+    values, last_values = _critic_values(view)
+    return gae.assign(view.steps, values=values, last_values=last_values, gamma=1.0, lam=lam)
 
 
-_critic_rollouts: dict[tuple[int, int, int, int], tuple[Any, StepTable]] = {}
+def _critic_values(view: View) -> tuple[Float, Float]:
+    """Before every step, and after every rollout's last."""
+    if view.critic is None:
+        raise UsageError("this assigner needs a critic, and none was fitted on these rollouts; use `study`")
+    return view.critic[:, 0], view.critic[view.steps.ends, 1]
 
 
-def _critic_sample(sample: Sample, rollouts: int, seed: int) -> StepTable:
-    """The critic's own rollouts, kept for the last setting measured."""
-    key = (id(sample.solution), sample.dilution, rollouts, seed)
-    if key not in _critic_rollouts:
-        _critic_rollouts.clear()
-        rng = np.random.default_rng([seed, rollouts])
-        drawn = draw(sample.solution, rng, groups=1, size=rollouts, dilution=sample.dilution)
-        _critic_rollouts[key] = (sample.solution, drawn.steps)  # the solution is kept alive, so its id stays its own
-    return _critic_rollouts[key][1]
+def _critic_options(view: View) -> dict[str, Float]:
+    values, last_values = _critic_values(view)
+    return {"values": values, "last_values": last_values}
 
 
-def _calibrated(sample: Sample, *, lam: float = 0.5) -> Float:
+def _calibrated(view: View, *, lam: float = 0.5) -> Float:
     """The calibrated prior of GTDP alone: so many visits from it that the group's graph counts nothing."""
-    before, after = state_values(sample.steps, prior="calibrated", kappa=1e9)
-    steps = sample.steps
+    before, after = state_values(view.steps, prior="calibrated", kappa=1e9)
+    steps = view.steps
     return gae.assign(steps, values=before, last_values=after[steps.ends], gamma=1.0, lam=lam)
 
 
@@ -174,25 +160,25 @@ def named(name: str) -> Measured:
     if stem in BASELINES:
         baseline = BASELINES[stem]
         _accepts(name, baseline.assign, options)
-        return Measured(name, lambda sample: baseline.assign(sample, **options), baseline.reads_progress)
+        return Measured(name, lambda view: baseline.assign(view, **options), baseline.reads_progress)
     if stem in METHODS:
-        if method(stem).needs_critic:
-            raise UsageError(f"{stem!r} needs a critic; measure 'fitted-critic' or 'progress-gae' instead")
         assign = method(stem).assign
         _accepts(name, assign, options)
+        if method(stem).needs_critic:
+            return Measured(name, lambda view: assign(view.steps, **_critic_options(view), **options), False)
         reads = stem == "gtdp" or options.get("prior", "mean") != "mean"
-        return Measured(name, lambda sample: assign(sample.steps, **options), reads)
+        return Measured(name, lambda view: assign(view.steps, **options), reads)
     if stem in RECIPES:
         chain = recipe(stem)
         if options:
             raise UsageError(f"recipe {stem!r} takes no options, got {options}; name its credit method instead")
-        if chain.needs_critic:
-            raise UsageError(f"recipe {stem!r} needs a critic; measure 'fitted-critic' instead")
         reads = any(t.name in ("progress", "milestone") for t in (*chain.terms, *chain.score))
-        return Measured(name, lambda sample: chain.advantages(sample.steps), reads)
+        if chain.needs_critic:
+            return Measured(name, lambda view: chain.advantages(view.steps, *_critic_values(view)), reads)
+        return Measured(name, lambda view: chain.advantages(view.steps), reads)
     if ":" in stem:
         function = _imported(stem)
-        return Measured(name, lambda sample: np.asarray(function(sample.steps, **options)), True)
+        return Measured(name, lambda view: np.asarray(function(view.steps, **options)), True)
     known = [*BASELINES, *METHODS, *RECIPES]
     raise UnknownName("assigner", stem, known, "name a credit method, a recipe, a baseline or module:function")
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from agentgym.errors import UsageError
 from agentgym.rewards.audit.mdp import MDP
 
-__all__ = ["Solution", "behaviour", "softmax", "solve"]
+__all__ = ["Solution", "behaviour", "shortest", "softmax", "solve"]
 
 Float = npt.NDArray[np.float64]
 
@@ -59,8 +59,8 @@ class Solution:
             taken = here[:, None] * self.policy
             total += taken * self.advantage[self.horizon - t]
             flow = taken[:, :, None] * self.mdp.probability
-            here = np.bincount(self.mdp.target.ravel(), weights=flow.ravel(), minlength=len(self.mdp))
-            here[self.mdp.over] = 0.0
+            arrived = np.bincount(self.mdp.target.ravel(), weights=flow.ravel(), minlength=len(self.mdp))
+            here = np.where(self.mdp.over, 0.0, arrived)
         return total
 
 
@@ -69,7 +69,8 @@ def softmax(logits: Float, allowed: npt.NDArray[np.bool_]) -> Float:
     masked = np.where(allowed, logits, -np.inf)
     highest = masked.max(axis=1, keepdims=True)
     weights = np.exp(masked - np.where(np.isfinite(highest), highest, 0.0))
-    return weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-300)
+    policy: Float = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-300)
+    return policy
 
 
 def solve(mdp: MDP, policy: Float, horizon: int) -> Solution:

@@ -55,7 +55,7 @@ class MDP:
     @property
     def actions(self) -> int:
         """A, the number of actions."""
-        return self.allowed.shape[1]
+        return int(self.allowed.shape[1])
 
     @cached_property
     def over(self) -> Bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -13,7 +14,7 @@ from agentgym.rewards.audit.exact import Solution
 from agentgym.rewards.audit.mdp import MDP
 from agentgym.steps import StepTable, TrajectoryTable
 
-__all__ = ["PROGRESS", "Progress", "Sample", "draw", "progress_of"]
+__all__ = ["PROGRESS", "Critic", "Progress", "Sample", "View", "draw", "progress_of"]
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
@@ -25,33 +26,89 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplication by it is a biject
 
 
 @dataclass(frozen=True, eq=False)
+class Critic:
+    """Values of anchors fitted on other rollouts of the same policy: every-visit Monte-Carlo means of the outcome.
+
+    Attributes:
+        anchor: int64[m], ascending. value: float64[m]. unknown: of an anchor never met, the mean outcome.
+    """
+
+    anchor: Int
+    value: Float
+    unknown: float
+
+    @classmethod
+    def fit(cls, steps: StepTable) -> Critic:
+        """From rollouts; the mean outcome counts as one more visit everywhere."""
+        anchor, code, visits = np.unique(steps.anchor, return_inverse=True, return_counts=True)
+        mean = float(steps.outcome.mean())
+        return cls(anchor, (np.bincount(code, weights=steps.outcome[steps.segment]) + mean) / (visits + 1.0), mean)
+
+    def __call__(self, anchor: Int) -> Float:
+        """float64[n]."""
+        at = np.minimum(np.searchsorted(self.anchor, anchor), len(self.anchor) - 1)
+        return np.where(self.anchor[at] == anchor, self.value[at], self.unknown)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What an assigner is given, and what the audit's yardsticks may look at beside it.
+
+    Attributes:
+        steps: n rows; all that an assigner sees.
+        advantage: float64[n], the true one, with the steps that were left.
+        critic: float64[n, 2], a fitted critic's value before and after every step; None where none was fitted.
+    """
+
+    steps: StepTable
+    advantage: Float
+    critic: Float | None = None
+
+    @classmethod
+    def join(cls, views: Sequence[View]) -> View:
+        """One batch of several, in ascending order of their trajectories; critics only where all have one."""
+        critics = [v.critic for v in views if v.critic is not None]
+        return cls(
+            StepTable.concat([v.steps for v in views]),
+            np.concatenate([v.advantage for v in views]),
+            np.concatenate(critics) if len(critics) == len(views) else None,
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Sample:
     """A batch of groups and what is true of it.
 
     Attributes:
-        steps: what every assigner may see.
+        view: what assigners are given.
         solution: the policy that drew it, and its values.
         state, action: int64[n], rows and columns of the tables.
-        advantage: float64[n], the true one, with the steps that were left.
-        dilution: of the anchors.
     """
 
-    steps: StepTable
+    view: View
     solution: Solution
     state: Int
     action: Int
-    advantage: Float
-    dilution: int = 1
 
-    def rows(self, mask: npt.NDArray[np.bool_]) -> Sample:
-        """Whole groups of it."""
-        return replace(
-            self,
-            steps=self.steps[mask],
-            state=self.state[mask],
-            action=self.action[mask],
-            advantage=self.advantage[mask],
-        )
+    @property
+    def steps(self) -> StepTable:
+        """The rollouts."""
+        return self.view.steps
+
+    @property
+    def advantage(self) -> Float:
+        """float64[n], the true one."""
+        return self.view.advantage
+
+    def groups(self) -> list[Sample]:
+        """Every group on its own."""
+        found = []
+        for group in np.unique(self.steps.group):
+            mask = self.steps.group == group
+            critic = None if self.view.critic is None else self.view.critic[mask]
+            view = View(self.steps[mask], self.advantage[mask], critic)
+            found.append(Sample(view, self.solution, self.state[mask], self.action[mask]))
+        return found
 
 
 def progress_of(mdp: MDP, kind: Progress, seed: int = 0) -> Float:
@@ -93,6 +150,7 @@ def draw(
     size: int = 8,
     dilution: int = 1,
     progress: Float | None = None,
+    critic: Critic | None = None,
     first: int = 0,
 ) -> Sample:
     """Rollouts of the policy, all from the start, all at once.
@@ -105,6 +163,7 @@ def draw(
         dilution: values of a nuisance that is drawn anew at every step, is part of the anchor and changes nothing else;
             1 for none.
         progress: float64[S] that is reported; None: the task's own.
+        critic: values anchors for those who need one.
         first: number of the first group and trajectory, so that samples can be joined.
     """
     if groups < 1 or size < 1 or dilution < 1:
@@ -129,14 +188,14 @@ def draw(
     reached = np.where(alive, mdp.milestones[state[:, :-1], action, outcome], 0)
     latched = np.bitwise_or.accumulate(reached, axis=1)
     earlier = np.concatenate([np.zeros((n, 1), dtype=np.int64), latched[:, :-1]], axis=1)
-    rollout, t = np.nonzero(alive)
-    last = t == alive.sum(axis=1)[rollout] - 1
+    rollout, time = np.nonzero(alive)
+    last = time == alive.sum(axis=1)[rollout] - 1
     solved = mdp.success[state[:, -1]]
     ids = first * size + np.arange(n)
     steps = StepTable.from_columns(
         trajectory=ids[rollout],
         group=first + rollout // size,
-        t=t.astype(np.int32),
+        t=time.astype(np.int32),
         reward=mdp.success[after].astype(np.float64),
         milestones_before=earlier[alive],
         milestones=latched[alive],
@@ -152,7 +211,8 @@ def draw(
             id=ids, outcome=solved.astype(np.float64), success=solved, horizon=np.full(n, horizon, dtype=np.int32)
         ),
     )
-    return Sample(steps, solution, before, took, solution.advantage[horizon - t, before, took], dilution)
+    values = None if critic is None else np.stack([critic(steps.anchor), critic(steps.next_anchor)], axis=1)
+    return Sample(View(steps, solution.advantage[horizon - time, before, took], values), solution, before, took)
 
 
 def _pick(cumulative: Float, rng: np.random.Generator) -> Int:

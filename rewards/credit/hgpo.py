@@ -72,6 +72,8 @@ def assign(
     number("alpha", alpha, -np.inf)
     number("gamma", gamma, 0.0, 1.0)
     number("eps", eps, 0.0, open_low=True)
+    if score is not None and not base_group:
+        raise ValueError("'score' makes the base group, which is off; use base_group=True or leave it out")
     returns = suffix_sums(steps, step_rewards(steps, rewards), gamma)
     n = len(steps)
     total, weight = np.zeros(n), np.zeros(n)

@@ -12,13 +12,13 @@ from agentgym.rewards import RECIPES, Recipe, Term, recipe
 from agentgym.rewards.combine import weighted
 from agentgym.rewards.credit import gae, gigpo, grpo, method
 from agentgym.steps import StepTable
-from tests.rewards.credit.tables import groups_of_four, rollouts
+from tests.rewards.credit.tables import full_table, rollouts
 
 
 @pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("seed", range(5))
 def test_every_recipe_gives_a_finite_advantage_per_step(name: str, seed: int) -> None:
-    chain, steps = recipe(name), groups_of_four(seed=seed)
+    chain, steps = recipe(name), full_table(seed=seed)
     advantages = chain.advantages(steps, np.linspace(0, 1, len(steps)) if chain.needs_critic else None)
     assert advantages.dtype == np.float64
     assert advantages.shape == (len(steps),)
@@ -92,7 +92,7 @@ def test_a_recipe_with_a_name_that_does_not_exist_is_refused_when_made() -> None
 
 
 def test_parts_that_do_not_fit_are_refused_when_made() -> None:
-    with pytest.raises(UsageError, match="each once"):
+    with pytest.raises(UsageError, match="each term once"):
         Recipe("mine", (Term("outcome"), Term("outcome")), "grpo")
     with pytest.raises(UsageError, match="does not score trajectories"):
         Recipe("mine", (Term("outcome"),), "gae", score=(Term("outcome"),))
@@ -108,7 +108,7 @@ def test_which_recipes_do_without_groups() -> None:
 
 def test_a_recipe_without_terms_has_no_step_reward() -> None:
     with pytest.raises(UsageError, match="reads its own columns"):
-        recipe("prime").step_rewards(groups_of_four())
+        recipe("prime").step_rewards(full_table())
 
 
 def test_the_weighted_sum_refuses_weights_of_nothing() -> None:

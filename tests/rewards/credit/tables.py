@@ -71,17 +71,17 @@ def judged(steps: StepTable, seed: int = 0) -> StepTable:
     )
 
 
-def groups_of_four(groups: int = 3, length: int = 4, seed: int = 0) -> StepTable:
-    """Random rollouts in groups of four, a third of them successful, with every extra column."""
+def full_table(groups: int = 3, size: int = 6, length: int = 4, seed: int = 0) -> StepTable:
+    """Random rollouts in groups of one size, some of them successful, with every extra column."""
     rng = np.random.default_rng(seed)
-    lengths = rng.integers(1, length + 1, size=4 * groups)
+    lengths = rng.integers(1, length + 1, size=size * groups)
     n, last = int(lengths.sum()), np.cumsum(lengths) - 1
-    won = rng.random(4 * groups) < 0.4
+    won = rng.random(size * groups) < 0.4
     end, success = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
     end[last], success[last] = True, won
     steps = StepTable.from_columns(
-        trajectory=np.repeat(np.arange(4 * groups), lengths),
-        group=np.repeat(np.arange(4 * groups) // 4, lengths),
+        trajectory=np.repeat(np.arange(size * groups), lengths),
+        group=np.repeat(np.arange(size * groups) // size, lengths),
         reward=success.astype(np.float64),
         outcome=won.astype(np.float64),
         anchor=rng.integers(0, 4, n),

@@ -1,0 +1,50 @@
+"""Audit: is this signal true?
+
+*Credit fidelity* (`study`): the gradient that an assigner gives against the exact one, on MDPs enumerated from the
+environments themselves; against Monte-Carlo advantages from snapshots where a world cannot be enumerated.
+*Signal fidelity*: progress, danger, anchors and shaped rewards against the truth. See ``docs/fidelity.md``.
+"""
+
+from __future__ import annotations
+
+from agentgym.rewards.audit.assigners import BASELINES, STANDARD, Baseline, Measured, named
+from agentgym.rewards.audit.credit import FIGURES, CreditStudy, study
+from agentgym.rewards.audit.enumerate import enumerate_mdp
+from agentgym.rewards.audit.exact import Solution, behaviour, shortest, softmax, solve
+from agentgym.rewards.audit.mdp import MDP, aliased, corridor, slippery
+from agentgym.rewards.audit.measures import Interval
+from agentgym.rewards.audit.sample import PROGRESS, Sample, draw, progress_of
+from agentgym.rewards.audit.worlds import DEVELOPMENT, HELD_OUT, Setting, World, dilution_and_progress, quick, world_of
+
+__all__ = [
+    "BASELINES",
+    "DEVELOPMENT",
+    "FIGURES",
+    "HELD_OUT",
+    "MDP",
+    "PROGRESS",
+    "STANDARD",
+    "Baseline",
+    "CreditStudy",
+    "Interval",
+    "Measured",
+    "Sample",
+    "Setting",
+    "Solution",
+    "World",
+    "aliased",
+    "behaviour",
+    "corridor",
+    "dilution_and_progress",
+    "draw",
+    "enumerate_mdp",
+    "named",
+    "progress_of",
+    "quick",
+    "shortest",
+    "slippery",
+    "softmax",
+    "solve",
+    "study",
+    "world_of",
+]
