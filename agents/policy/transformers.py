@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 from agentgym.agents.policy.context import Append, ContextPolicy, History, Plan
 from agentgym.agents.policy.engine import Engine, Generated, Scored
@@ -147,7 +149,8 @@ class TransformersPolicy:
 
     def save(self, folder: str | Path) -> None:
         """Write model, tokenizer and value head as an ordinary Hugging Face folder."""
-        self.model.save_pretrained(folder)
+        with _no_bars():
+            self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
         if self.value_head is not None:
             save_file({k: v.contiguous() for k, v in self.value_head.state_dict().items()}, Path(folder) / VALUE_HEAD)
@@ -387,6 +390,19 @@ def _segment(
         candidates,
         chosen,
     )
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Without transformers' own progress bars, which flicker by for small models; as before afterwards."""
+    bars: Any = logging  # its functions have no annotations
+    was = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was:
+            bars.enable_progress_bar()
 
 
 def _check_folder(source: str) -> None:

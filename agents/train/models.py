@@ -9,7 +9,6 @@ from typing import Any
 
 import gymnasium
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
 
 from agentgym.agents.policy.context import Append, ContextPolicy, LastK, Summarise
 from agentgym.agents.policy.small import small_model
@@ -74,9 +73,9 @@ def load_weights(policy: TransformersPolicy, folder: Path) -> None:
     Raises:
         UsageError: the shapes differ.
     """
-    saved = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+    saved = TransformersPolicy.from_pretrained(folder, device="cpu")
     try:
-        policy.model.load_state_dict(saved.state_dict())
+        policy.model.load_state_dict(saved.model.state_dict())
     except RuntimeError as error:
         raise UsageError(f"{folder} holds another model than the settings describe: {error}") from error
     if policy.value_head is not None:

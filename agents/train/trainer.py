@@ -31,7 +31,7 @@ from agentgym.agents.train.learner import Learner, UpdateStats
 from agentgym.agents.train.models import build_policy, frozen_copy, load_weights
 from agentgym.agents.train.splits import Part, Split
 from agentgym.errors import RunError, UsageError
-from agentgym.rewards.recipes import Recipe, recipe
+from agentgym.rewards import Recipe, recipe
 from agentgym.runs import Run
 from agentgym.steps import StepTable
 from agentgym.tokens import TokenStep, TokenTable
@@ -183,6 +183,9 @@ class Trainer:
         """Collect one batch of groups, assign credit, step."""
         c, k = self.config, self.updates_done
         with self._cpu():
+            if c.deterministic:
+                # what a validation left in the policy's memory was computed in other batches: equal up to rounding only
+                self.policy.flush()
             rollouts = self.collect(k)
             steps, tokens = _usable(rollouts)
             advantages, targets = self._credit(steps)
