@@ -328,12 +328,12 @@ class StepTable:
 
     # ------------------------------------------------------------------ changing (always a new table)
 
-    def __getitem__(self, rows: slice | npt.NDArray[Any]) -> StepTable:
+    def __getitem__(self, rows: slice | Sequence[int] | npt.NDArray[Any]) -> StepTable:
         """The rows of a slice, mask or ascending index; only their trajectories stay."""
         if isinstance(rows, slice):
             ascending = rows.step is None or rows.step > 0
         else:
-            rows = np.asarray(rows)
+            rows = np.array(rows)
             if rows.ndim != 1:
                 raise ValueError(f"expected a slice, a mask or an array of row indices, got shape {rows.shape}")
             rows = rows if rows.size else rows.astype(np.int64)  # an empty list has become float64

@@ -109,7 +109,7 @@ class TestLaws:
         """Grow a random tree of branches beside the plain list of rows each of them stands for."""
         rng = np.random.default_rng(seed)
         paths: list[list[tuple[int, int]]] = []  # of every trajectory: (trajectory, t) from the root
-        columns: dict[str, list[int]] = {"trajectory": [], "t": [], "parent": [], "parent_t": []}
+        columns: dict[str, Any] = {"trajectory": [], "t": [], "parent": [], "parent_t": []}
         for k in range(8):
             parent, parent_t, path = -1, -1, list[tuple[int, int]]()
             if k and rng.random() < 0.8:

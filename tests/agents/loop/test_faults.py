@@ -150,7 +150,7 @@ def test_a_slow_one_holds_nobody_up() -> None:
 @pytest.mark.parametrize("way", ["here", "threads", "processes"])
 def test_the_broken_environment_is_closed_and_another_made(way: str, tmp_path: Path) -> None:
     log = tmp_path / "closed"
-    how = {k: v if k == "isolation" else 1 for k, v in WAYS[way].items()}
+    how: dict[str, Any] = {k: v if k == "isolation" else 1 for k, v in WAYS[way].items()}
     with Collector(**how) as collector:
         collector.collect(Walker(), jobs(6, kwargs={"faults": {2: "step", 4: "reset"}, "close_log": str(log)}))
         assert log.read_text().count("closed") == 2
@@ -189,7 +189,8 @@ def test_nothing_is_left_after_a_thousand_episodes_with_faults() -> None:
     before = held()
     kinds = ["reset", "step", "world", "exit", "hang", "sleep:0.9", "unpicklable"]
     faults = {k: kinds[k // 20 % len(kinds)] for k in range(0, 1000, 20)}
-    for way in ({"workers": 8}, {"slots": 8}):
+    ways: list[dict[str, Any]] = [{"workers": 8}, {"slots": 8}]
+    for way in ways:
         mine = {k: v for k, v in faults.items() if way == {"workers": 8} or v in RAISING}
         with Collector(step_timeout=0.4, **way) as collector:
             found = Rollouts.concat(

@@ -91,7 +91,7 @@ def make_fragile(faults: Mapping[int, str] | None = None, **options: Any) -> Pro
     return ProcessEnv(FragileWorld(faults, **options), CorridorTask(), reward=reward)
 
 
-class Foreign(gymnasium.Env[int, int]):
+class Foreign(gymnasium.Env[Any, Any]):
     """Any environment without a process record."""
 
     observation_space = gymnasium.spaces.Discrete(2)
