@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentgym.errors import UnknownName, UsageError
-from agentgym.rewards import RECIPES, recipe
+from agentgym.rewards import RECIPES, Recipe, recipe
 from agentgym.rewards.audit.sample import View
 from agentgym.rewards.credit import METHODS, gae, gigpo, method, pure, rloo
 from agentgym.rewards.credit.gtd import state_values
@@ -102,6 +102,11 @@ def _critic_values(view: View) -> tuple[Float, Float]:
     return view.critic[:, 0], view.critic[view.steps.ends, 1]
 
 
+def _with_critic(chain: Recipe, view: View) -> Float:
+    values, last_values = _critic_values(view)
+    return chain.advantages(view.steps, values, last_values=last_values)
+
+
 def _critic_options(view: View) -> dict[str, Float]:
     values, last_values = _critic_values(view)
     return {"values": values, "last_values": last_values}
@@ -174,7 +179,7 @@ def named(name: str) -> Measured:
             raise UsageError(f"recipe {stem!r} takes no options, got {options}; name its credit method instead")
         reads = any(t.name in ("progress", "milestone") for t in (*chain.terms, *chain.score))
         if chain.needs_critic:
-            return Measured(name, lambda view: chain.advantages(view.steps, *_critic_values(view)), reads)
+            return Measured(name, lambda view: _with_critic(chain, view), reads)
         return Measured(name, lambda view: chain.advantages(view.steps), reads)
     if ":" in stem:
         function = _imported(stem)
