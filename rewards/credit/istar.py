@@ -23,9 +23,11 @@ from agentgym.rewards.credit.checks import Float, extra, finite, number, one_of,
 from agentgym.rewards.credit.groups import Partition, deviations, partition, standardised, whitened
 from agentgym.rewards.credit.grpo import Single
 from agentgym.rewards.credit.prime import batch_normalised, log_ratio
+from agentgym.rewards.credit.token_rows import produced, step_rows
 from agentgym.steps import StepTable
+from agentgym.tokens import TokenTable
 
-__all__ = ["assign"]
+__all__ = ["assign", "assign_tokens"]
 
 Variant = Literal["rloo", "grpo", "mean", "reinforce++"]
 
@@ -97,6 +99,56 @@ def assign(
             tokens = finite("n_tokens", extra(steps, "n_tokens", "whitening over tokens"), (len(steps),))
         outcome, process = whitened(outcome, tokens), whitened(process, tokens)
     return outcome_weight * outcome + step_weight * process
+
+
+def assign_tokens(
+    steps: StepTable,
+    tokens: TokenTable,
+    *,
+    logprob_model: npt.ArrayLike,
+    logprob_reference: npt.ArrayLike,
+    score: npt.ArrayLike | None = None,
+    variant: Variant = "rloo",
+    step_weight: float = 1.0,
+    outcome_weight: float = 1.0,
+    step_over: Literal["rows", "first"] = "rows",
+    single: Single = "raw",
+    beta: float = 0.05,
+    batch_norm: bool = True,
+    whiten_over: Literal["rows", "tokens"] = "tokens",
+    eps: float = 1e-6,
+) -> Float:
+    """float64[n_tokens]: every produced token gets its step's advantage, the others 0.
+
+    Args:
+        steps: n rows.
+        tokens: n_tokens tokens of these steps.
+        logprob_model, logprob_reference: float[n_tokens]; summed over each step's produced tokens.
+        score, variant, step_weight, outcome_weight, step_over, single, beta, batch_norm, whiten_over, eps: as in
+            `assign`; the number of tokens per step is counted here.
+
+    Raises:
+        ValueError: as `assign`; a token's step is not in the table.
+    """
+    row = step_rows(steps, tokens)
+    ratio = produced(tokens, logprob_model, "logprob_model") - produced(tokens, logprob_reference, "logprob_reference")
+    rewards = np.asarray(beta * np.bincount(row, weights=ratio, minlength=len(steps)), dtype=np.float64)
+    advantage = assign(
+        steps.with_extra(n_tokens=np.bincount(row, minlength=len(steps))),
+        batch_normalised(steps, rewards, scale=batch_norm),
+        score=score,
+        variant=variant,
+        step_weight=step_weight,
+        outcome_weight=outcome_weight,
+        step_over=step_over,
+        single=single,
+        beta=beta,
+        whiten_over=whiten_over,
+        eps=eps,
+    )
+    result = np.zeros(len(tokens))
+    result[tokens.mask] = advantage[row]
+    return result
 
 
 def _part(

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from agentgym.rewards.credit.checks import Float, extra, finite, number, one_of, trajectory_scores
 from agentgym.rewards.credit.groups import partition, suffix_sums, whitened
-from agentgym.rewards.credit.token_rows import spread
+from agentgym.rewards.credit.token_rows import produced, token_table
 from agentgym.steps import StepTable
 from agentgym.tokens import TokenTable
 
@@ -113,22 +113,20 @@ def assign_tokens(
         logprob_model, logprob_reference: float[n_tokens]; read where ``tokens.mask`` is set.
         granularity, batch_norm, process_weight, outcome_weight, gamma, outcome_gamma, whiten: as in `assign`.
     """
-    return spread(
-        steps,
-        tokens,
-        np.asarray(logprob_model) - np.asarray(logprob_reference),
-        lambda rows, q: assign(
-            rows,
-            q,
-            granularity=granularity,
-            batch_norm=batch_norm,
-            process_weight=process_weight,
-            outcome_weight=outcome_weight,
-            gamma=gamma,
-            outcome_gamma=outcome_gamma,
-            whiten=whiten,
-        ),
+    q = produced(tokens, logprob_model, "logprob_model") - produced(tokens, logprob_reference, "logprob_reference")
+    result = np.zeros(len(tokens))
+    result[tokens.mask] = assign(
+        token_table(steps, tokens),
+        q,
+        granularity=granularity,
+        batch_norm=batch_norm,
+        process_weight=process_weight,
+        outcome_weight=outcome_weight,
+        gamma=gamma,
+        outcome_gamma=outcome_gamma,
+        whiten=whiten,
     )
+    return result
 
 
 def log_ratio(steps: StepTable) -> Float:
