@@ -28,9 +28,11 @@ CONFIG = TrainConfig(
     recipe="quickstart",
     demos=32,
     demo_until="has_key",
+    demo_smoothing=0.15,
     updates=50,
     groups=8,
     group_size=8,
+    minibatches=4,
     lr=5e-4,
     tensorboard=False,
 )
