@@ -4,13 +4,13 @@
     allocation  b_t = sign w_t / sum w, sign +1 for a success, w_t = 1 where the label agrees with the outcome, else 0.2
     z_t  = (b_t - m) / sd          over the group; every trajectory weighs alike, or every step
     r_t  = alpha z_t + z_outcome   on the last step, or on all
-    A_t  = sum_{k >= t} r_k        divided by sqrt(length) with ``by_length``
+    A_t  = sum_{k >= t} r_k        over sqrt(length) with ``by_length`` (the authors: in "decouple" only)
 
 With equal trajectory weight m is the mean of trajectory means and sd = sqrt(mean of the trajectories' mean squared
 deviations + eps); with flat weight sd is the population's, at least eps. z_outcome uses the population sd, and is only
 centred where that is at most eps. alpha is 0.1 in the authors' configuration (0.2 in their full run), and they use the
-method for the first 100 updates only. Missing labels are the caller's to fill (they take GOOD for a success, BAD for a
-failure).
+method for the first 100 updates only. Missing labels are the caller's to fill (they take GOOD, and in "allocation" what
+the outcome says).
 """
 
 from __future__ import annotations

@@ -133,6 +133,6 @@ def _iterate(which: np.ndarray, right: Float, s: Int, t: Int, w: Float, values: 
         following = np.where(which, right + np.bincount(s, weights=w * current[t], minlength=len(right)), 0.0)
         change = np.abs(following - current).max()
         current = following
-        if change <= 1e-15 * max(1.0, float(np.abs(current).max())):
+        if change <= 1e-14 * max(1.0, float(np.abs(current).max())):
             break
     values[which] = current[which]

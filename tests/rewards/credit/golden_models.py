@@ -54,9 +54,9 @@ def adca_cases(case: Case) -> Iterator[Comparison]:
     p, step_ids = case.params, case.input("step_ids")
     lengths = step_ids.max(axis=1) + 1
     score = case.input("token_level_rewards").sum(axis=1)
-    # Missing labels follow the outcome, labels beyond the last step are dropped: the reference's alignment.
+    # As the reference aligns them: missing labels are GOOD, or in "allocation" the outcome; surplus ones are dropped.
     flags = [
-        (list(f) + [bool(s > 0.5)] * n)[:n]
+        (list(f) + [bool(s > 0.5) or p["scheme"] == "decouple"] * n)[:n]
         for f, n, s in zip(case.data["inputs"]["step_flags"], lengths, score, strict=True)
     ]
     table = matrix_rollouts(
@@ -78,7 +78,7 @@ def adca_cases(case: Case) -> Iterator[Comparison]:
             normalise=p["do_batch_norm"],
             over="trajectories" if p["equal_trajectory_weight"] else "rows",
             outcome_on=p["orm_distribution"],
-            by_length=p["enable_length_normalization"],
+            by_length=p["enable_length_normalization"] and p["scheme"] == "decouple",
             eps=p["eps"],
         )
         result = np.zeros(step_ids.shape)
@@ -109,7 +109,9 @@ def cm2_cases(case: Case) -> Iterator[Comparison]:
                 line[low : high + 1] = line[high]
         return advantage
 
-    yield Comparison("advantages", ours, case.output("advantages"))
+    theirs = case.output("advantages")
+    gone = theirs is not None and len(theirs) < len(ends)  # failed rows left the batch
+    yield Comparison("advantages", (lambda: ours()[~failed]) if gone else ours, theirs)
 
 
 def arenarl_cases(case: Case) -> Iterator[Comparison]:
