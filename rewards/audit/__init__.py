@@ -13,6 +13,13 @@ from agentgym.rewards.audit.enumerate import enumerate_mdp
 from agentgym.rewards.audit.exact import Solution, behaviour, shortest, softmax, solve
 from agentgym.rewards.audit.mdp import MDP, aliased, corridor, slippery
 from agentgym.rewards.audit.measures import Interval
+from agentgym.rewards.audit.monte_carlo import (
+    MonteCarlo,
+    explorer,
+    monte_carlo_advantages,
+    monte_carlo_fidelity,
+    tuned_epsilon,
+)
 from agentgym.rewards.audit.sample import PROGRESS, Sample, draw, progress_of
 from agentgym.rewards.audit.worlds import DEVELOPMENT, HELD_OUT, Setting, World, dilution_and_progress, quick, world_of
 
@@ -28,6 +35,7 @@ __all__ = [
     "CreditStudy",
     "Interval",
     "Measured",
+    "MonteCarlo",
     "Sample",
     "Setting",
     "Solution",
@@ -38,6 +46,9 @@ __all__ = [
     "dilution_and_progress",
     "draw",
     "enumerate_mdp",
+    "explorer",
+    "monte_carlo_advantages",
+    "monte_carlo_fidelity",
     "named",
     "progress_of",
     "quick",
@@ -46,5 +57,6 @@ __all__ = [
     "softmax",
     "solve",
     "study",
+    "tuned_epsilon",
     "world_of",
 ]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ import numpy.typing as npt
 from agentgym.errors import UsageError
 from agentgym.rewards.audit.assigners import Measured
 from agentgym.rewards.audit.measures import Curve, Interval, bootstrap, cosine, gradients, noise_share, step_measures
-from agentgym.rewards.audit.sample import Critic, Sample, View, draw, progress_of
+from agentgym.rewards.audit.sample import PROGRESS, Critic, Progress, Sample, View, draw, progress_of
 from agentgym.rewards.audit.worlds import Setting
 from agentgym.rewards.credit import assigner
 
@@ -33,6 +34,13 @@ BATCH = 16
 
 CRITIC_ROLLOUTS = 2000
 """What the fitted critic learns from, in every setting."""
+
+CONTRASTS: tuple[tuple[str, str], ...] = (
+    ("gtdp", "progress-gae"),
+    ("gtdp", "gigpo+difference(z_scored=True)"),
+    ("gtd", "gigpo"),
+)
+"""What is claimed: each against the best of those that are given the same information."""
 
 FIGURES = ("cos@1", "cos@16", "alone", "mixed", "spearman", "sign", "noise", "slope", "intercept", "us/row")
 """What is measured of every assigner in every setting; us/row is CPU microseconds."""
@@ -90,6 +98,34 @@ class CreditStudy:
             found.append(row)
         return found
 
+    def contrasts(self) -> list[dict[str, Any]]:
+        """The paired differences of `CONTRASTS`, overall and by kind of record; pairs not measured are left out."""
+        pairs = [(a, b) for a, b in CONTRASTS if a in self.assigners and b in self.assigners]
+        found = []
+        for a, b in pairs:
+            for figure in ("cos@1", "mixed", "alone"):
+                for kind, where in self._kinds():
+                    interval = self.difference(a, b, figure, where)
+                    if np.isfinite(interval.value):
+                        bounds = {"difference": interval.value, "low": interval.low, "high": interval.high}
+                        found.append({"kind": kind, "a": a, "b": b, "figure": figure, **bounds})
+        return found
+
+    def by_kind(self, figure: str = "cos@1") -> list[dict[str, Any]]:
+        """One row per dilution and progress quality: the mean of every assigner; none where there is but one kind."""
+        return [
+            {"kind": kind, **{name: self.mean(name, figure, where).value for name in self.assigners}}
+            for kind, where in self._kinds()[1:]
+        ]
+
+    def _kinds(self) -> list[tuple[str, Callable[[Setting], bool] | None]]:
+        """All settings, then those of every (dilution, progress) where there are several."""
+        kinds = sorted({(s.dilution, PROGRESS.index(s.progress)) for s in self.settings})
+        found: list[tuple[str, Callable[[Setting], bool] | None]] = [("all", None)]
+        if len(kinds) > 1:
+            found += [(f"x{d} {PROGRESS[p]}", partial(_is_kind, dilution=d, progress=PROGRESS[p])) for d, p in kinds]
+        return found
+
     def cells(self) -> list[dict[str, Any]]:
         """One row per assigner and setting, for a CSV file."""
         return [
@@ -125,7 +161,7 @@ def study(
     assigners: Sequence[Measured],
     *,
     batches: int = 8,
-    alone: int = 2,
+    alone: int = 1,
     seed: int = 0,
     tick: Callable[[int, int], None] | None = None,
 ) -> CreditStudy:
@@ -165,6 +201,10 @@ def study(
         if tick is not None:
             tick(len(curves), len(settings))
     return CreditStudy(names, tuple(settings), figures, tuple(curves[j] for j in range(len(settings))))
+
+
+def _is_kind(setting: Setting, *, dilution: int, progress: Progress) -> bool:
+    return setting.dilution == dilution and setting.progress == progress
 
 
 def _siblings(settings: Sequence[Setting]) -> list[list[int]]:

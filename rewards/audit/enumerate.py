@@ -115,7 +115,7 @@ def enumerate_mdp(
                 if new and not terminated:
                     queue.append((next_state, _timeless(env.snapshot())))
         mdp = _tables(f"{env_id.removeprefix('agentgym/').removesuffix('-v0')} s{seed}", start, table)
-        _compare(env, env_id, root, mdp, table)
+        _compare(env, env_id, root, mdp)
     finally:
         env.close()
     return mdp
@@ -169,13 +169,13 @@ def _tables(name: str, start: int, table: _Table) -> MDP:
         progress=np.array(table.progress),
         milestones=bits,
         danger=danger,
+        labels=tuple(table.actions),
         place=np.array(places) if len(places) == states else None,
     )
 
 
-def _compare(env: ProcessEnv[Any], env_id: str, root: Snapshot, mdp: MDP, table: _Table) -> None:
+def _compare(env: ProcessEnv[Any], env_id: str, root: Snapshot, mdp: MDP) -> None:
     """Walk at random in both; a difference means randomness, or anchors that hide something."""
-    by_number = list(table.actions)
     rng = np.random.default_rng(0)
     for walk in range(_WALKS):
         env.restore(root, seed=walk)
@@ -184,7 +184,7 @@ def _compare(env: ProcessEnv[Any], env_id: str, root: Snapshot, mdp: MDP, table:
             if mdp.over[state]:
                 break
             action = int(rng.choice(np.flatnonzero(mdp.allowed[state])))
-            _, _, _, _, info = env.step(by_number[action])
+            _, _, _, _, info = env.step(mdp.labels[action])
             state = int(mdp.target[state, action, 0])
             if read_record(info)["anchor"] != mdp.anchor[state]:
                 raise UsageError(

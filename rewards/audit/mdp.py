@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ class MDP:
         progress: float64[S], in [0, 1], 1 exactly where ``success``.
         milestones: int64[S, A, K], bits that the transition reaches.
         danger: bool[S, A, K], the transition is unsafe.
+        labels: what the A columns are to the environment.
         place: float64[S, 2], where the agent stands, for progress that misleads; None where places mean nothing.
     """
 
@@ -47,6 +48,7 @@ class MDP:
     progress: Float
     milestones: Int
     danger: Bool
+    labels: tuple[Any, ...]
     place: Float | None = None
 
     def __len__(self) -> int:
@@ -126,6 +128,7 @@ def corridor(length: int = 10) -> MDP:
         progress=cell / (length - 1),
         milestones=bits.astype(np.int64),
         danger=np.zeros((length, 3, 1), dtype=np.bool_),
+        labels=("left", "right", "wait"),
         place=np.stack([cell, np.zeros(length)], axis=1).astype(np.float64),
     )
 
@@ -143,7 +146,3 @@ def aliased(mdp: MDP, share: float, seed: int = 0) -> MDP:
     anchor = mdp.anchor.copy()
     anchor[open_states[:pairs]] = anchor[open_states[pairs : 2 * pairs]]
     return replace(mdp, name=f"{mdp.name} aliased {share:g}", anchor=anchor)
-
-
-Place = Callable[[object], tuple[float, float] | None]
-"""From a world's state to where the agent stands, or None."""
