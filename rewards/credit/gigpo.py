@@ -163,19 +163,19 @@ def state_groups(steps: StepTable, *, similarity: float | None = None, text: str
 
 def _similar(group: Int, texts: npt.NDArray[np.object_], threshold: float, name: str) -> Int:
     """int64[n]: greedy first-fit clusters inside every group. Rows, not arrays: difflib compares one pair at a time."""
-    first_members: dict[int, list[tuple[int, str]]] = {}
+    # One matcher per cluster: `SequenceMatcher` keeps tables of its second text, and its ratio depends on the order.
+    clusters: dict[int, list[tuple[int, difflib.SequenceMatcher[str]]]] = {}
     known: dict[tuple[int, str], int] = {}
     cluster = np.empty(len(group), dtype=np.int64)
-    matcher = difflib.SequenceMatcher()
     found = 0
     for row, (g, text) in enumerate(zip(group.tolist(), texts.tolist(), strict=True)):
         if not isinstance(text, str):
             raise ValueError(f"extra {name!r} must hold str to be compared, row {row} is a {type(text).__name__}")
         # A text seen before meets the same clusters in the same order, so it lands where it landed.
         if (g, text) not in known:
-            # `SequenceMatcher` keeps its tables for the second text, and its ratio depends on which is second.
-            for index, member in first_members.setdefault(g, []):
-                matcher.set_seqs(text, member)
+            for index, matcher in clusters.setdefault(g, []):
+                matcher.set_seq1(text)
+                # The quick ratios are upper bounds: they only save the exact one.
                 if (
                     matcher.real_quick_ratio() >= threshold
                     and matcher.quick_ratio() >= threshold
@@ -185,7 +185,7 @@ def _similar(group: Int, texts: npt.NDArray[np.object_], threshold: float, name:
                     break
             else:
                 known[g, text] = found
-                first_members[g].append((found, text))
+                clusters[g].append((found, difflib.SequenceMatcher(None, "", text)))
                 found += 1
         cluster[row] = known[g, text]
     return cluster

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable, Hashable, Sequence
 
@@ -122,6 +123,21 @@ def within(values: list[float], keys: Sequence[Hashable], how: Callable[[float, 
         how(v, [w for w, other in zip(values, keys, strict=True) if other == k])
         for v, k in zip(values, keys, strict=True)
     ]
+
+
+def similar(steps: StepTable, texts: list[str], threshold: float) -> list[int]:
+    """Greedy first fit against every cluster's first member, in the order of the rows."""
+    clusters: list[tuple[int, str]] = []
+    result = []
+    for group, text in zip(steps.group.tolist(), texts, strict=True):
+        for number, (g, first) in enumerate(clusters):
+            if g == group and difflib.SequenceMatcher(None, text, first).ratio() >= threshold:
+                result.append(number)
+                break
+        else:
+            result.append(len(clusters))
+            clusters.append((group, text))
+    return result
 
 
 def gigpo(

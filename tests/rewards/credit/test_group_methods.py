@@ -177,6 +177,14 @@ def test_similar_texts_join_the_first_cluster_they_fit() -> None:
     assert gigpo.state_groups(steps, similarity=0.99).code.tolist() == [0, 1, 2, 0]
 
 
+@given(tables(), st.sampled_from([0.3, 0.6, 0.9]), st.data())
+def test_similarity_is_greedy_first_fit(steps: StepTable, threshold: float, data: st.DataObject) -> None:
+    texts = data.draw(st.lists(st.text("abc", max_size=6), min_size=len(steps), max_size=len(steps)))
+    steps = steps.with_extra(observation=np.array([*texts, None], dtype=object)[:-1])
+    groups = gigpo.state_groups(steps, similarity=threshold)
+    assert groups.code.tolist() == reference.similar(steps, texts, threshold)
+
+
 def test_an_ungrounded_step_pays_alone() -> None:
     steps = rollouts(
         [0.0, 1.0], [0.0, 1.0], anchor=np.zeros(4, dtype=np.int64), grounded=np.array([True, False, True, True])
