@@ -217,7 +217,7 @@ class Trainer:
             cpu_seconds=round(self.cpu_seconds, 3),
             **stats.to_dict() | {"steps": len(steps)},
         )
-        if self.run is not None and c.keep_steps and (k % c.keep_steps == 0 or self.updates_done == c.updates):
+        if self._stored(k):
             self._store(rollouts, advantages, phase="train", update=k)
         done = float(steps.trajectories.success.mean()) if len(steps.trajectories) else 0.0
         self._progress(f"training {self.arm}", k + 1, c.updates, f"success {done:.2f}")
@@ -236,7 +236,12 @@ class Trainer:
             for i in range(c.group_size)
         ]
         return self.collector.collect(
-            self.policy, jobs, seed=c.seed, deterministic=c.deterministic, weights_version=k, keep=self._keep(k)
+            self.policy,
+            jobs,
+            seed=c.seed,
+            deterministic=c.deterministic,
+            weights_version=k,
+            keep=("text", "action") if self._stored(k) else (),
         )
 
     def measure(self, part: Part, episodes: int, *, update: int, greedy: bool = False, label: str = "") -> Score:
@@ -268,7 +273,7 @@ class Trainer:
         tags = {"greedy": greedy} | ({"label": label} if label else {})
         self._log(phase=part, update=update, **tags, **score.to_dict())
         if part == "test" and self.run is not None:
-            self._store(found, self._credit(steps)[0] if len(steps) else np.empty(0), phase=part, update=update, **tags)
+            self._store(found, None, phase=part, update=update, **tags)
         self._progress(part, episodes, episodes, f"success {score.success:.2f}")
         return score
 
@@ -353,16 +358,19 @@ class Trainer:
             return advantages, advantages + values
         return self.recipe.advantages(steps), None
 
-    def _keep(self, k: int) -> tuple[str, ...]:
-        stored = self.run is not None and self.config.keep_steps and k % self.config.keep_steps == 0
-        return ("text", "action") if stored else ()
+    def _stored(self, k: int) -> bool:
+        """Whether the rollouts of update ``k`` go into the run folder."""
+        c = self.config
+        return self.run is not None and c.keep_steps > 0 and (k % c.keep_steps == 0 or k == c.updates - 1)
 
-    def _store(self, rollouts: Rollouts, advantages: Float, **tags: Any) -> None:
+    def _store(self, rollouts: Rollouts, advantages: Float | None, **tags: Any) -> None:
         assert self.run is not None
         steps = rollouts.steps
-        full = np.full(len(steps), np.nan)
-        full[np.isin(steps.trajectory, steps.trajectories.id[steps.trajectories.status == "ok"])] = advantages
-        self.run.append(steps.with_extra(advantage=full), rollouts.tokens, arm=self.arm, **tags)
+        if advantages is not None:
+            full = np.full(len(steps), np.nan)
+            full[np.isin(steps.trajectory, steps.trajectories.id[steps.trajectories.status == "ok"])] = advantages
+            steps = steps.with_extra(advantage=full)
+        self.run.append(steps, rollouts.tokens, arm=self.arm, **tags)
 
     def _log(self, **values: Any) -> None:
         if self.run is None:

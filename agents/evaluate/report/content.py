@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from agentgym.agents.evaluate.evaluate import EvalResult, summarise
 from agentgym.agents.evaluate.scores import Scores, milestone_names, score
 from agentgym.agents.evaluate.stats import Interval, difference_of_intervals, wilson
 from agentgym.errors import UsageError
-from agentgym.runs import Run, Tag
+from agentgym.runs import Run, Shard, Tag
 from agentgym.steps import StepTable
 from agentgym.tokens import TokenTable
 
@@ -100,6 +100,8 @@ class Content:
     panels: list[Panel]
     groups: list[Group]
     milestones: dict[str, tuple[str, ...]]
+    training: list[Group] = field(default_factory=list)
+    """Rollouts of some updates, with their credit; shown step by step, never counted in the tables."""
 
     @property
     def final(self) -> list[Group]:
@@ -115,11 +117,15 @@ class Content:
 def gather(run: Run) -> Content:
     """Read what the report needs. Test episodes are preferred; a run that has none shows what it has."""
     metrics = run.metrics()
-    groups, milestones = _groups(run)
+    shards = run.shards
+    held_out = [s for s in shards if s.tags.get("phase") == "test"]
+    milestones: dict[str, tuple[str, ...]] = {}
+    groups = _groups(held_out or shards, milestones, tagged=bool(held_out))
+    training = _groups(_some_updates(shards), milestones, tagged=True) if held_out else []
     tested = [m for m in metrics if m.get("phase") == "test" and _number(m.get("success"))]
     rows = _rows(tested) or [Row(g.arm, g.when, "", g.result.metrics["success"]) for g in groups if g.result.metrics]
     arms = list(dict.fromkeys([*(r.arm for r in rows), *(str(m.get("arm", "")) for m in metrics if "phase" in m)]))
-    return Content(run, arms, rows, _contrasts(rows, groups), _panels(metrics), groups, milestones)
+    return Content(run, arms, rows, _contrasts(rows, groups), _panels(metrics), groups, milestones, training)
 
 
 # ---------------------------------------------------------------------- headline
@@ -130,7 +136,7 @@ def _when(tags: Mapping[str, Any]) -> str:
     if isinstance(label, str) and label:
         return _LABELS.get(label, label)
     if _number(tags.get("update")):
-        return f"update {tags['update']}"
+        return f"training, update {tags['update']}" if tags.get("phase") == "train" else f"update {tags['update']}"
     return str(tags.get("phase") or "all episodes")
 
 
@@ -216,14 +222,12 @@ def _series(arm: str, phase: str, points: Mapping[float, tuple[float, float, flo
 # ---------------------------------------------------------------------- stored episodes
 
 
-def _groups(run: Run) -> tuple[list[Group], dict[str, tuple[str, ...]]]:
-    shards = run.shards
-    tested = [s for s in shards if s.tags.get("phase") == "test"]
-    by_row: dict[tuple[str, str], list[Any]] = {}
-    for shard in tested or shards:
-        tags = shard.tags if tested else {}
+def _groups(shards: Iterable[Shard], milestones: dict[str, tuple[str, ...]], *, tagged: bool) -> list[Group]:
+    """Shards that belong together, by arm and when; fills ``milestones`` with the names of each environment's."""
+    by_row: dict[tuple[str, str], list[Shard]] = {}
+    for shard in shards:
+        tags = shard.tags if tagged else {}
         by_row.setdefault((str(tags.get("arm") or ""), _when(tags)), []).append(shard)
-    milestones: dict[str, tuple[str, ...]] = {}
     groups = []
     for (arm, when), some in by_row.items():
         steps = StepTable.concat(s.steps() for s in some)
@@ -233,8 +237,17 @@ def _groups(run: Run) -> tuple[list[Group], dict[str, tuple[str, ...]]]:
         tokens = TokenTable.concat(s.tokens() for s in some)
         scores = score(steps, tokens, {env: len(names) for env, names in milestones.items()})
         result = summarise(scores, np.random.default_rng(0), name=when)
-        groups.append(Group(arm, when, some[-1].tags if tested else {}, steps, scores, result))
-    return groups, milestones
+        groups.append(Group(arm, when, some[-1].tags if tagged else {}, steps, scores, result))
+    return groups
+
+
+def _some_updates(shards: Iterable[Shard]) -> list[Shard]:
+    """Of every arm's stored training updates the first, the middle and the last."""
+    by_arm: dict[str, list[Shard]] = {}
+    for shard in shards:
+        if shard.tags.get("phase") == "train":
+            by_arm.setdefault(str(shard.tags.get("arm") or ""), []).append(shard)
+    return [some[k] for some in by_arm.values() for k in sorted({0, len(some) // 2, len(some) - 1})]
 
 
 def _rank(tags: Mapping[str, Tag]) -> tuple[bool, bool, float]:

@@ -28,19 +28,20 @@ def sample(content: Content, budget: int = BUDGET) -> list[dict[str, Any]]:
     """
     chosen: dict[tuple[int, int], list[str]] = {}
     # Round by round, so that no group crowds out another: each gives its next most telling episode.
-    queues = [(k, _telling(group)) for k, group in sorted(enumerate(content.groups), key=lambda g: -_interest(g[1]))]
+    groups = [*content.groups, *content.training]
+    queues = [(k, _telling(group)) for k, group in sorted(enumerate(groups), key=lambda g: -_interest(g[1]))]
     while queues:
         queues = [(k, queue) for k, queue in queues if _next_into(chosen, k, queue)]
     out: list[dict[str, Any]] = []
     spent = 0
     for (k, row), why in list(chosen.items())[:_MAX_EPISODES]:
-        episode = _episode(content, content.groups[k], row, why)
+        episode = _episode(content, groups[k], row, why)
         size = sum(len(text) for column in ("text", "action", "said", "error") for text in episode["steps"][column])
         spent += size + 150 * len(episode["steps"]["t"])
         if out and spent > budget:
             break
         out.append(episode)
-    order = {(g.arm, g.when): k for k, g in enumerate(content.groups)}
+    order = {(g.arm, g.when): k for k, g in enumerate(groups)}
     return sorted(out, key=lambda e: order[e["arm"], e["when"]])
 
 
