@@ -85,3 +85,17 @@ def test_an_environment_without_records_is_refused_at_reset() -> None:
     env = ShapedReward(gym.make("CartPole-v1"), "ppo")
     with pytest.raises(KeyError, match="add_process"):
         env.reset()
+
+
+def test_on_a_real_environment_kept_progress_adds_up_to_the_final_progress() -> None:
+    import agentgym  # noqa: F401 - registers the environments
+
+    env = ShapedReward(gym.make("agentgym/Grid-DoorKey-5x5-v0"), shaped(Term("progress", options={"terminal": "keep"})))
+    env.reset(seed=3)
+    env.action_space.seed(3)
+    total, done = 0.0, False
+    while not done:
+        _, reward, terminated, truncated, info = env.step(env.action_space.sample())
+        total += float(reward)
+        done = terminated or truncated
+    assert total == pytest.approx(info["process"]["progress"])
