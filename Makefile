@@ -39,7 +39,7 @@ lint: $(VENV)/.test ## ruff (rules and format) and mypy --strict
 	$(BIN)/mypy
 
 bench: $(VENV)/.test ## run every benchmark in its short form
-	@set -e; for file in $(wildcard benchmarks/*.py); do echo "== $$file"; $(BIN)/python $$file --quick; done
+	@set -e; for file in $(filter-out benchmarks/common.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file --quick; done
 
 clean: ## remove caches and build outputs (.venv and runs/ stay)
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
