@@ -16,23 +16,41 @@ REWARDS = st.sampled_from([0.0, 1.0, 0.5, -1.0, 0.1]) | st.floats(-100, 100, all
 
 
 @st.composite
-def tables(draw: st.DrawFn, *, min_steps: int = 1, max_trajectories: int = 6, max_length: int = 5) -> StepTable:
-    """Up to three groups whose trajectories are interleaved, few anchors, so that states repeat inside and across."""
-    lengths = draw(st.lists(st.integers(1, max_length), min_size=min_steps, max_size=max_trajectories))
+def tables(
+    draw: st.DrawFn,
+    *,
+    min_trajectories: int = 1,
+    max_trajectories: int = 6,
+    max_length: int = 5,
+    comparable: bool = False,
+    distinct_outcomes: bool = False,
+) -> StepTable:
+    """Up to three groups whose trajectories are interleaved, few anchors, so that states repeat inside and across.
+
+    ``comparable``: every group has at least two trajectories, and all extra columns are there.
+    """
+    least = max(min_trajectories, 2 if comparable else 1)
+    lengths = draw(st.lists(st.integers(1, max_length), min_size=least, max_size=max_trajectories))
     n = sum(lengths)
     trajectory = np.repeat(np.arange(len(lengths)) * 3 - 4, lengths)  # ids need neither start at 0 nor be dense
-    group = np.repeat(draw(st.lists(st.integers(-1, 1), min_size=len(lengths), max_size=len(lengths))), lengths)
+    groups = np.array(draw(st.lists(st.integers(-1, 1), min_size=len(lengths), max_size=len(lengths))))
+    if comparable and (np.unique(groups, return_counts=True)[1] < 2).any():
+        groups[:] = 0
+    group = np.repeat(groups, lengths)
+    outcome = column(draw, len(lengths), REWARDS)
+    if distinct_outcomes:
+        outcome = np.array(draw(st.permutations(range(len(lengths)))), dtype=np.float64) / 7
     last = np.zeros(n, dtype=bool)
     last[np.cumsum(lengths) - 1] = True
     ended = np.array(draw(st.lists(st.booleans(), min_size=n, max_size=n)), dtype=bool)
     milestones = column(draw, n, st.integers(0, 7), np.int64)
-    return StepTable.from_columns(
+    table = StepTable.from_columns(
         trajectory=trajectory,
         group=group.astype(np.int64),
         milestones_before=milestones & column(draw, n, st.integers(0, 7), np.int64),
         milestones=milestones,
         reward=column(draw, n, REWARDS),
-        outcome=column(draw, len(lengths), REWARDS),
+        outcome=outcome,
         anchor=column(draw, n, st.sampled_from([0, 1, 2, -(2**62), 2**62]), np.int64),
         next_anchor=column(draw, n, st.sampled_from([0, 1, 2, -(2**62), 2**62]), np.int64),
         action=column(draw, n, st.integers(0, 2), np.int64),
@@ -44,6 +62,7 @@ def tables(draw: st.DrawFn, *, min_steps: int = 1, max_trajectories: int = 6, ma
         terminated=last & ended,
         truncated=last & ~ended,
     )
+    return judged(table) if comparable else table
 
 
 def column(draw: st.DrawFn, n: int, values: st.SearchStrategy[Any], dtype: Any = np.float64) -> np.ndarray:

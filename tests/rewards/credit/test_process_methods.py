@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agentgym.rewards.credit import (
@@ -38,15 +38,16 @@ def close(ours: np.ndarray, theirs: list[float]) -> None:
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
 
 
-def comparable(steps: StepTable) -> StepTable:
-    """Only tables whose groups have at least two rollouts."""
-    assume(np.unique(steps.trajectory_group, return_counts=True)[1].min() > 1)
-    return judged(steps)
-
-
 @given(tables(), st.integers(0, 2))
 def test_salt_averages_equal_edges(steps: StepTable, history: int) -> None:
     close(salt.assign(steps, history=history), reference.salt(steps, history))
+
+
+def test_a_missing_past_is_not_a_past_in_state_zero() -> None:
+    steps = rollouts([1.0], [0.0, 0.0], anchor=np.array([5, 0, 5]), next_anchor=np.array([6, 5, 6]))
+    base = grpo.assign(steps)
+    assert salt.assign(steps)[0] == pytest.approx(0.0)
+    np.testing.assert_array_equal(salt.assign(steps, history=1), base)
 
 
 @given(tables(), st.sampled_from(["verl", "trl"]), st.data())
@@ -64,9 +65,8 @@ def test_gdpo_sums_step_rewards_over_trajectories() -> None:
     )
 
 
-@given(tables(min_steps=2), st.sampled_from(["token", "step", "none"]), st.sampled_from([0.0, 1.0]), st.data())
+@given(tables(comparable=True), st.sampled_from(["token", "step", "none"]), st.sampled_from([0.0, 1.0]), st.data())
 def test_pure(steps: StepTable, baseline: str, verifiable: float, data: st.DataObject) -> None:
-    steps = comparable(steps)
     p = column(data.draw, len(steps), SCORES)
     ours = pure.assign(steps, p, temperature=0.5, baseline=baseline, verifiable=verifiable)
     close(ours, reference.pure(steps, p.tolist(), 0.5, baseline, verifiable))
@@ -78,9 +78,8 @@ def test_pures_cold_limit_is_the_worst_step(scores: list[float]) -> None:
     assert shaped.sum() == pytest.approx(min(scores), abs=1e-3)
 
 
-@given(tables(min_steps=2))
+@given(tables(comparable=True))
 def test_prime(steps: StepTable) -> None:
-    steps = comparable(steps)
     q = prime.log_ratio(steps)
     close(prime.assign(steps, whiten=False), reference.prime(steps, q.tolist()))
 
@@ -92,9 +91,8 @@ def test_istar(steps: StepTable, variant: str, weight: float, data: st.DataObjec
     close(ours, reference.istar(steps, step.tolist(), variant, weight))
 
 
-@given(tables(min_steps=2))
+@given(tables(comparable=True))
 def test_spas_released_code(steps: StepTable) -> None:
-    steps = comparable(steps)
     close(spa.redistributed(steps, mode="code"), reference.spa_code(steps))
 
 
@@ -162,8 +160,8 @@ def test_a_failed_rollout_learns_where_it_left_the_way() -> None:
 
 
 def test_long_actions_weigh_more() -> None:
-    steps = rollouts([1.0], [0.0], duration=np.array([3.0, 1.0]))
-    np.testing.assert_allclose(duration.assign(steps, normalise="mean"), [0.75, -0.25])
+    steps = rollouts([1.0], [0.0], [0.5], duration=np.array([4.0, 1.0, 1.0]))
+    np.testing.assert_allclose(duration.assign(steps, normalise="mean"), [1.0, -0.25, 0.0])
     with pytest.raises(ValueError, match="'duration' must be at least 0"):
         duration.assign(rollouts([1.0], [0.0]))
 
