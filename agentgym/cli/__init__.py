@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "train": "train a policy: demonstrations, then policy gradient",
     "eval": "measure a policy on a suite, with confidence intervals",
     "compare": "compare two evaluations, episode by episode",
+    "bench": "measure whether credit and signals tell the truth",
     "report": "write a run as one page of HTML",
     "doctor": "what this machine has and lacks, with the fix",
 }

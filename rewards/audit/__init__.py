@@ -11,6 +11,16 @@ from agentgym.rewards.audit.assigners import BASELINES, STANDARD, Baseline, Meas
 from agentgym.rewards.audit.credit import FIGURES, CreditStudy, study
 from agentgym.rewards.audit.enumerate import enumerate_mdp
 from agentgym.rewards.audit.exact import Solution, behaviour, shortest, softmax, solve
+from agentgym.rewards.audit.farming import (
+    SHAPED,
+    Farming,
+    best_return,
+    cycle_gain,
+    farming,
+    starc_distance,
+    transition_rewards,
+    true_rewards,
+)
 from agentgym.rewards.audit.mdp import MDP, aliased, corridor, slippery
 from agentgym.rewards.audit.measures import Interval
 from agentgym.rewards.audit.monte_carlo import (
@@ -20,7 +30,9 @@ from agentgym.rewards.audit.monte_carlo import (
     monte_carlo_fidelity,
     tuned_epsilon,
 )
+from agentgym.rewards.audit.robust import disturbed, robustness
 from agentgym.rewards.audit.sample import PROGRESS, Sample, draw, progress_of
+from agentgym.rewards.audit.signals import WRONG, SignalReport, needless_splits, signal_report
 from agentgym.rewards.audit.worlds import DEVELOPMENT, HELD_OUT, Setting, World, dilution_and_progress, quick, world_of
 
 __all__ = [
@@ -30,33 +42,47 @@ __all__ = [
     "HELD_OUT",
     "MDP",
     "PROGRESS",
+    "SHAPED",
     "STANDARD",
+    "WRONG",
     "Baseline",
     "CreditStudy",
+    "Farming",
     "Interval",
     "Measured",
     "MonteCarlo",
     "Sample",
     "Setting",
+    "SignalReport",
     "Solution",
     "World",
     "aliased",
     "behaviour",
+    "best_return",
     "corridor",
+    "cycle_gain",
     "dilution_and_progress",
+    "disturbed",
     "draw",
     "enumerate_mdp",
     "explorer",
+    "farming",
     "monte_carlo_advantages",
     "monte_carlo_fidelity",
     "named",
+    "needless_splits",
     "progress_of",
     "quick",
+    "robustness",
     "shortest",
+    "signal_report",
     "slippery",
     "softmax",
     "solve",
+    "starc_distance",
     "study",
+    "transition_rewards",
+    "true_rewards",
     "tuned_epsilon",
     "world_of",
 ]

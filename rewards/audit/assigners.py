@@ -86,6 +86,11 @@ def _rloo_milestones(view: View, *, weight: float = 0.25) -> Float:
     return rloo.assign(steps, term("outcome")(steps) + weight * term("milestone")(steps))
 
 
+def _rloo_danger(view: View, *, weight: float = 0.25) -> Float:
+    steps = view.steps
+    return rloo.assign(steps, term("outcome")(steps) + weight * term("danger")(steps))
+
+
 def _pure_progress(view: View) -> Float:
     return pure.assign(view.steps, _difference(view.steps))
 
@@ -127,6 +132,7 @@ BASELINES: dict[str, Baseline] = {
     "fitted-critic": Baseline(_fitted_critic, "values fitted on 2,000 other rollouts, GAE(0.5)", reads_progress=False),
     "gigpo+difference": Baseline(_gigpo_progress, "GiGPO plus progress difference; z_scored=True weighs them alike"),
     "rloo+milestones": Baseline(_rloo_milestones, "RLOO on outcome plus 0.25 a milestone"),
+    "rloo+danger": Baseline(_rloo_danger, "RLOO on outcome minus 0.25 a dangerous step", reads_progress=False),
     "pure-progress": Baseline(_pure_progress, "PURE's min form on progress differences"),
 }
 """The audit's own yardsticks, by name."""

@@ -6,9 +6,10 @@ down before anything was run on it; what is claimed of GTD and GTDP is claimed t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 from agentgym.rewards.audit.enumerate import enumerate_mdp
 from agentgym.rewards.audit.exact import Solution, behaviour, shortest
@@ -26,12 +27,12 @@ class World:
     mdp: Callable[[], MDP]
 
 
-def world_of(env_id: str, seed: int, slip: float = 0.0) -> World:
-    """An enumerated environment, with slipping feet if wanted."""
+def world_of(env_id: str, seed: int, slip: float = 0.0, kwargs: Mapping[str, Any] | None = None) -> World:
+    """An enumerated environment, with slipping feet if wanted; ``kwargs`` are for ``gymnasium.make``."""
 
     @cache
     def make() -> MDP:
-        mdp = enumerate_mdp(env_id, seed)
+        mdp = enumerate_mdp(env_id, seed, kwargs)
         return slippery(mdp, slip) if slip else mdp
 
     short = env_id.removeprefix("agentgym/").removesuffix("-v0")
