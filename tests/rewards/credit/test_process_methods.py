@@ -265,3 +265,28 @@ def test_every_method_names_a_bad_reward(name: str) -> None:
     if score:
         with pytest.raises(ValueError, match="'score'"):
             assigner(name)(steps, score=np.zeros(len(steps) + 1))
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (lambda s: adca.assign(s.with_extra(good=np.ones(len(s)))), "'good' must be bool"),
+        (lambda s: adca.assign(s, good="labels"), r"'labels'.*with_extra"),
+        (lambda s: cm2.assign(s.with_extra(failed=np.zeros(len(s)))), "'failed' must be bool"),
+        (lambda s: cm2.assign(s, small=-1), "'small' must lie in"),
+        (lambda s: pooling.pool(s, columns=("process_score", "good")), "'process_score' must hold integers"),
+        (lambda s: pooling.pool(s, bins=0), "'bins' must lie in"),
+        (lambda s: gdpo.assign(s, score=np.zeros((3, 2))), r"'score' must have shape \(18, 2\)"),
+        (lambda s: gdpo.assign(s, version="tf"), "'version' must be one of"),
+        (lambda s: pure.assign(s, temperature=0.0), r"'temperature' must lie in \(0, inf\)"),
+        (lambda s: pure.assign(s, padded_length=1), "'padded_length' must lie in"),
+        (lambda s: istar.assign(s, beta=0.0), "'beta' must lie in"),
+        (lambda s: propagation.assign(s, decay=1.0), r"'decay' must lie in \[0, 1\)"),
+        (lambda s: salt.assign(s, history=-1), "'history' must lie in"),
+        (lambda s: spa.assign(s, completion=[1.0]), r"'completion' must have shape \(18,\)"),
+        (lambda s: assigner("arenarl")(s, judge=lambda i, j: (0.0, 0.0), bracket="knockout"), "unknown bracket"),
+    ],
+)
+def test_what_has_no_meaning_is_refused(broken, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        broken(full_table())
