@@ -11,7 +11,7 @@ from agentgym.rewards.audit.assigners import BASELINES, STANDARD, Baseline, Meas
 from agentgym.rewards.audit.credit import FIGURES, CreditStudy, study
 from agentgym.rewards.audit.enumerate import enumerate_mdp
 from agentgym.rewards.audit.exact import Solution, behaviour, shortest, softmax, solve
-from agentgym.rewards.audit.farming import (
+from agentgym.rewards.audit.hackability import (
     SHAPED,
     Farming,
     best_return,
@@ -33,7 +33,16 @@ from agentgym.rewards.audit.monte_carlo import (
 from agentgym.rewards.audit.robust import disturbed, robustness
 from agentgym.rewards.audit.sample import PROGRESS, Sample, draw, progress_of
 from agentgym.rewards.audit.signals import WRONG, SignalReport, needless_splits, signal_report
-from agentgym.rewards.audit.worlds import DEVELOPMENT, HELD_OUT, Setting, World, dilution_and_progress, quick, world_of
+from agentgym.rewards.audit.worlds import (
+    DEVELOPMENT,
+    HELD_OUT,
+    Setting,
+    World,
+    dilution_and_progress,
+    quick,
+    sizes_and_horizons,
+    world_of,
+)
 
 __all__ = [
     "BASELINES",
@@ -76,6 +85,7 @@ __all__ = [
     "robustness",
     "shortest",
     "signal_report",
+    "sizes_and_horizons",
     "slippery",
     "softmax",
     "solve",

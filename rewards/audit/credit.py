@@ -38,6 +38,7 @@ CRITIC_ROLLOUTS = 2000
 CONTRASTS: tuple[tuple[str, str], ...] = (
     ("gtdp", "progress-gae"),
     ("gtdp", "gigpo+difference(z_scored=True)"),
+    ("gtdp", "calibrated-progress"),
     ("gtd", "gigpo"),
 )
 """What is claimed: each against the best of those that are given the same information."""

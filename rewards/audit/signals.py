@@ -17,7 +17,7 @@ from agentgym.process import read_record
 from agentgym.rewards.audit.assigners import named
 from agentgym.rewards.audit.enumerate import enumerate_mdp, open_env
 from agentgym.rewards.audit.exact import behaviour, shortest
-from agentgym.rewards.audit.farming import SHAPED, farming, transition_rewards
+from agentgym.rewards.audit.hackability import SHAPED, farming, transition_rewards
 from agentgym.rewards.audit.mdp import MDP
 from agentgym.rewards.audit.measures import Interval, bootstrap, spearman
 from agentgym.rewards.audit.monte_carlo import explorer, monte_carlo_advantages, tuned_epsilon

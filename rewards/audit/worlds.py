@@ -16,7 +16,16 @@ from agentgym.rewards.audit.exact import Solution, behaviour, shortest
 from agentgym.rewards.audit.mdp import MDP, aliased, corridor, slippery
 from agentgym.rewards.audit.sample import PROGRESS, Progress
 
-__all__ = ["DEVELOPMENT", "HELD_OUT", "Setting", "World", "dilution_and_progress", "quick", "world_of"]
+__all__ = [
+    "DEVELOPMENT",
+    "HELD_OUT",
+    "Setting",
+    "World",
+    "dilution_and_progress",
+    "quick",
+    "sizes_and_horizons",
+    "world_of",
+]
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,16 @@ def _solution(world: World, success_rate: float, stretch: float) -> Solution:
 def quick(worlds: Sequence[World] = DEVELOPMENT[:3], rates: Iterable[float] = (0.05, 0.6)) -> list[Setting]:
     """Two rates on three worlds, G = 8: ranks assigners as the full form does, in seconds."""
     return [Setting(world, rate) for world in worlds for rate in rates]
+
+
+def sizes_and_horizons(
+    worlds: Sequence[World],
+    rates: Iterable[float] = (0.05, 0.6),
+    sizes: Iterable[int] = (4, 8, 16),
+    stretches: Iterable[float] = (2.0, 3.0, 5.0),
+) -> list[Setting]:
+    """Groups and horizons of several sizes, with exact progress and undiluted anchors."""
+    return [replace(s, size=g, stretch=h) for s in quick(worlds, rates) for g in sizes for h in stretches]
 
 
 def dilution_and_progress(
