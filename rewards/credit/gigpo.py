@@ -1,4 +1,4 @@
-"""GiGPO: group-in-group policy optimisation (arXiv 2505.10978, Eq. 3-8).
+"""GiGPO: group-in-group policy optimisation (arXiv 2505.10978).
 
     A_t   = A_E(trajectory) + w A_S(step)
     A_E   = (s_i - mean_g) / (sd_g + eps)                              episodes of the group
