@@ -109,7 +109,7 @@ def _rounded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _save(cells: list[dict[str, Any]]) -> None:
     common.RESULTS.mkdir(exist_ok=True)
     with (common.RESULTS / "credit_fidelity.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(cells[0]))
+        writer = csv.DictWriter(file, list(cells[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(cells)
 

@@ -191,36 +191,23 @@ def _figures(found: CreditStudy) -> dict[str, Any]:
 
 
 def _show(found: CreditStudy) -> None:
-    columns = ("cos@1", "low", "high", "cos@16", "alone", "mixed", "rollouts", "spearman", "sign", "noise", "us/row")
-    rows = [[row["assigner"], *(row[c] for c in columns)] for row in found.rows()]
-    table(
-        (
-            "assigner",
-            "cos@1",
-            "from",
-            "to",
-            "cos@16",
-            "alone",
-            "mixed",
-            "x rollouts",
-            "Spearman",
-            "sign",
-            "noise",
-            "us/row",
-        ),
-        rows,
-        title=f"Cosine with the exact policy gradient, mean over {len(found.settings)} settings, 95 % intervals",
-    )
+    heads = {"assigner": "assigner", "reads_progress": "progress", "cos@1": "cos@1", "low": "from", "high": "to"}
+    heads |= {name: name for name in ("cos@16", "alone", "mixed")} | {"rollouts": "x rollouts", "spearman": "Spearman"}
+    heads |= {name: name for name in ("sign", "noise", "us/row")}
+    rows = [[row[key] for key in heads] for row in found.rows()]
+    title = f"Cosine with the exact policy gradient, mean over {len(found.settings)} settings, 95 % intervals"
+    table(list(heads.values()), rows, title=title)
+    contrasts = found.contrasts()
     kinds = found.by_kind()
     if kinds:
         print()
-        best = [name for name in found.ranking() if name != "exact"][:8]
-        rows = [[row["kind"], *(row[name] for name in best)] for row in kinds]
-        table(("anchors, progress", *best), rows, title="cos@1 by dilution of the anchors and quality of progress")
-    contrasts = found.contrasts()
+        compared = list(dict.fromkeys(name for c in contrasts for name in (c["a"], c["b"]))) or found.ranking()[:8]
+        cells = [[row["kind"], *(row[name] for name in compared)] for row in kinds]
+        table(("anchors, progress", *compared), cells, title="cos@1 by dilution of the anchors and quality of progress")
     if contrasts:
         print()
-        shown = [[c["kind"], c["a"], c["b"], c["figure"], c["difference"], c["low"], c["high"]] for c in contrasts]
+        keys = ("kind", "a", "b", "figure", "difference", "low", "high")
+        shown = [[c[key] for key in keys] for c in contrasts]
         table(("settings", "a", "b", "figure", "a - b", "from", "to"), shown, title="Paired differences")
 
 

@@ -43,6 +43,25 @@ class Measured:
     assign: Callable[[View], Float]
     reads_progress: bool
 
+    def __call__(self, view: View) -> Float:
+        """float64[n], checked.
+
+        Raises:
+            UsageError: the assigner cannot work on these rollouts (a column it reads is missing, say), or gives numbers
+                that are not finite or of another length.
+        """
+        n = len(view.steps)
+        try:
+            found = np.asarray(self.assign(view), dtype=np.float64)
+        except ValueError as error:
+            raise UsageError(f"assigner {self.name!r} cannot be measured on these rollouts: {error}") from error
+        if found.shape != (n,) or not np.all(np.isfinite(found)):
+            raise UsageError(
+                f"assigner {self.name!r} must give one finite number per step ({n}), got shape {found.shape}, "
+                f"{int(np.sum(~np.isfinite(found)))} of them not finite"
+            )
+        return found
+
 
 @dataclass(frozen=True)
 class Baseline:
@@ -76,7 +95,7 @@ def _gigpo_progress(view: View, *, z_scored: bool = False, gamma: float = 0.95) 
 
 
 def _unit(values: Float) -> Float:
-    """Divided by the standard deviation over the batch; zeros where there is none."""
+    """Centred and divided by the standard deviation over the batch; zeros where there is none."""
     spread = values.std()
     return (values - values.mean()) / spread if spread > 1e-12 else np.zeros_like(values)
 
@@ -177,7 +196,7 @@ def named(name: str) -> Measured:
         _accepts(name, assign, options)
         if method(stem).needs_critic:
             return Measured(name, lambda view: assign(view.steps, **_critic_options(view), **options), False)
-        reads = stem == "gtdp" or options.get("prior", "mean") != "mean"
+        reads = stem in ("gtdp", "pooling") or options.get("prior", "mean") != "mean"
         return Measured(name, lambda view: assign(view.steps, **options), reads)
     if stem in RECIPES:
         chain = recipe(stem)
@@ -189,7 +208,7 @@ def named(name: str) -> Measured:
         return Measured(name, lambda view: chain.advantages(view.steps), reads)
     if ":" in stem:
         function = _imported(stem)
-        return Measured(name, lambda view: np.asarray(function(view.steps, **options)), True)
+        return Measured(name, lambda view: function(view.steps, **options), True)
     known = [*BASELINES, *METHODS, *RECIPES]
     raise UnknownName("assigner", stem, known, "name a credit method, a recipe, a baseline or module:function")
 

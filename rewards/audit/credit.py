@@ -52,7 +52,7 @@ class CreditStudy:
     """What was found.
 
     Attributes:
-        assigners: names, settings: what was measured.
+        assigners: names, settings: what was measured. reads_progress: of every assigner.
         figures: by name of `FIGURES`, float64[assigners, settings].
         curves: of RLOO, one a setting.
     """
@@ -61,6 +61,7 @@ class CreditStudy:
     settings: tuple[Setting, ...]
     figures: dict[str, Float]
     curves: tuple[Curve, ...]
+    reads_progress: tuple[bool, ...]
 
     def mean(self, name: str, figure: str = "cos@1", where: Callable[[Setting], bool] | None = None) -> Interval:
         """Over the settings, with its 95 % cluster-bootstrap interval (clusters: world and success rate)."""
@@ -90,6 +91,7 @@ class CreditStudy:
             interval = self.mean(name)
             row: dict[str, Any] = {
                 "assigner": name,
+                "reads_progress": self.reads_progress[self.assigners.index(name)],
                 "cos@1": interval.value,
                 "low": interval.low,
                 "high": interval.high,
@@ -197,11 +199,17 @@ def study(
             for j, samples, lonely, with_others in zip(siblings, drawn, singles, mixed, strict=True):
                 for figure, value in _measure(measured, samples).items():
                     figures[figure][i, j] = value
-                figures["alone"][i, j] = _mean_cosine(lonely, [measured.assign(s.view) for s in lonely])
+                figures["alone"][i, j] = _mean_cosine(lonely, [measured(s.view) for s in lonely])
                 figures["mixed"][i, j] = with_others
         if tick is not None:
             tick(len(curves), len(settings))
-    return CreditStudy(names, tuple(settings), figures, tuple(curves[j] for j in range(len(settings))))
+    return CreditStudy(
+        names,
+        tuple(settings),
+        figures,
+        tuple(curves[j] for j in range(len(settings))),
+        tuple(a.reads_progress for a in assigners),
+    )
 
 
 def _is_kind(setting: Setting, *, dilution: int, progress: Progress) -> bool:
@@ -244,7 +252,7 @@ def _mixed(measured: Measured, singles: Sequence[Sequence[Sample]]) -> list[floa
     found: list[list[float]] = [[] for _ in singles]
     for low in range(0, len(singles[0]) - share + 1, share):
         parts = [group for groups in singles for group in groups[low : low + share]]
-        advantage = measured.assign(View.join([part.view for part in parts]))
+        advantage = measured(View.join([part.view for part in parts]))
         split = np.split(advantage, np.cumsum([len(part.steps) for part in parts])[:-1])
         for k in range(len(singles)):
             mine = slice(k * share, (k + 1) * share)
@@ -260,16 +268,9 @@ def _mean_cosine(groups: Sequence[Sample], advantages: Sequence[Float]) -> float
 def _measure(measured: Measured, samples: Sequence[Sample]) -> dict[str, float]:
     truth = samples[0].solution.gradient
     began = time.process_time()
-    advantages = [measured.assign(s.view) for s in samples]
+    advantages = [measured(s.view) for s in samples]
     spent = time.process_time() - began
-    estimates = []
-    for sample, advantage in zip(samples, advantages, strict=True):
-        if advantage.shape != (len(sample.steps),) or not np.all(np.isfinite(advantage)):
-            raise UsageError(
-                f"assigner {measured.name!r} must give one finite number per step ({len(sample.steps)}), got shape "
-                f"{advantage.shape}, {int(np.sum(~np.isfinite(advantage)))} of them not finite"
-            )
-        estimates.append(gradients(sample, advantage))
+    estimates = [gradients(s, a) for s, a in zip(samples, advantages, strict=True)]
     every = np.concatenate(estimates)
     whole = np.stack([e.sum(axis=0) for e in estimates])
     return {

@@ -196,7 +196,7 @@ def monte_carlo_fidelity(found: MonteCarlo, measured: Measured, *, resamples: in
         advantage is at least two standard errors from 0 (zeros count half; NaN where there is no such step);
         ``certain``: how many such steps there are.
     """
-    advantage = measured.assign(View(found.steps, np.full(len(found.steps), np.nan)))[found.rows]
+    advantage = measured(View(found.steps, np.full(len(found.steps), np.nan)))[found.rows]
     rollouts, code = np.unique(found.steps.trajectory[found.rows], return_inverse=True)
     members = [np.flatnonzero(code == k) for k in range(len(rollouts))]
     rng = np.random.default_rng(0)

@@ -75,6 +75,6 @@ def robustness(
             for b, sample in enumerate(samples)
         ]
         for measured in assigners:
-            estimates = [gradients(s, measured.assign(v)) for s, v in zip(samples, views, strict=True)]
+            estimates = [gradients(s, measured(v)) for s, v in zip(samples, views, strict=True)]
             found[measured.name].append(float(cosine(np.concatenate(estimates), solution.gradient).mean()))
     return found

@@ -75,7 +75,7 @@ def signal_report(
     kwargs: Mapping[str, Any] | None = None,
     recipes: Sequence[Recipe] = (),
     success_rate: float = 0.3,
-    max_states: int = 5_000,
+    max_states: int = 2_000,
 ) -> SignalReport:
     """Measure the signals of a forkable environment.
 

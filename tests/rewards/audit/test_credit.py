@@ -136,3 +136,8 @@ def test_an_assigner_that_answers_with_nonsense_is_named(hall: MDP) -> None:
     for measured in (short, nan):
         with pytest.raises(UsageError, match=f"'{measured.name}' must give one finite number per step"):
             study(settings_of(hall), [measured], batches=1, alone=1)
+
+
+def test_an_assigner_that_lacks_a_column_says_which(hall: MDP) -> None:
+    with pytest.raises(UsageError, match=r"'prime' cannot be measured.*logprob_model"):
+        study(settings_of(hall), [named("prime")], batches=1)
