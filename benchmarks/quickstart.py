@@ -96,7 +96,8 @@ def main() -> None:
         figures[recipe] = {"success": float(success.mean()), "interval": [interval.low, interval.high]}
         figures[recipe] |= {"seeds": success.tolist(), **columns}
         print(
-            f"{arm:<32}{rates[arm]:>8g}{columns['before']:>8.3f}{success.mean():>9.3f}  [{interval.low:.3f}, {interval.high:.3f}]"
+            f"{arm:<32}{rates[arm]:>8g}{columns['before']:>8.3f}{success.mean():>9.3f}"
+            f"  [{interval.low:.3f}, {interval.high:.3f}]"
             f"  {columns['greedy']:>8.3f}{columns['updates_skipped']:>9.1f}{columns['train_cpu_seconds']:>7.0f}"
             f"   {' '.join(f'{s:.3f}' for s in success)}"
         )
