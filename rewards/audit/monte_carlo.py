@@ -24,7 +24,16 @@ from agentgym.rewards.audit.measures import Interval, spearman
 from agentgym.rewards.audit.sample import View
 from agentgym.steps import StepTable
 
-__all__ = ["MonteCarlo", "Policy", "explorer", "monte_carlo_advantages", "monte_carlo_fidelity", "tuned_epsilon"]
+__all__ = [
+    "MonteCarlo",
+    "Policy",
+    "continued",
+    "explorer",
+    "monte_carlo_advantages",
+    "monte_carlo_fidelity",
+    "rollouts_of",
+    "tuned_epsilon",
+]
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
@@ -70,7 +79,7 @@ def tuned_epsilon(
     rng = np.random.default_rng(seed)
 
     def rate(epsilon: float) -> float:
-        return float(_rollouts(env, env_id, explorer(epsilon), task_seed, 1, rollouts, rng)[0].outcome.mean())
+        return float(rollouts_of(env, env_id, explorer(epsilon), task_seed, 1, rollouts, rng)[0].outcome.mean())
 
     try:
         if rate(1.0) >= success_rate:
@@ -140,13 +149,13 @@ def monte_carlo_advantages(
     env = open_env(env_id, kwargs)
     rng = np.random.default_rng(seed)
     try:
-        steps, forks = _rollouts(env, env_id, policy, task_seed, groups, size, rng)
+        steps, forks = rollouts_of(env, env_id, policy, task_seed, groups, size, rng)
         rows = np.sort(rng.choice(len(steps), size=min(points, len(steps)), replace=False))
         after, before = np.zeros(len(rows)), np.zeros(len(rows))
         for k, row in enumerate(rows):
             here, action = forks[row]
-            after[k] = sum(_continued(env, policy, here, rng, action) for _ in range(continuations))
-            before[k] = sum(_continued(env, policy, here, rng) for _ in range(continuations))
+            after[k] = sum(continued(env, policy, here, rng, action) for _ in range(continuations))
+            before[k] = sum(continued(env, policy, here, rng) for _ in range(continuations))
             if tick is not None:
                 tick(k + 1, len(rows))
     finally:
@@ -156,9 +165,10 @@ def monte_carlo_advantages(
     return MonteCarlo(steps, rows, before / continuations, (after - before) / continuations, error)
 
 
-def _rollouts(
+def rollouts_of(
     env: ProcessEnv[Any], env_id: str, policy: Policy, task_seed: int, groups: int, size: int, rng: np.random.Generator
 ) -> tuple[StepTable, list[tuple[Snapshot, Any]]]:
+    """Groups of one task; and for every step a snapshot of the state before it, and its action."""
     recorder, forks = Recorder(), []
     for k in range(groups * size):
         _, info = env.reset(seed=task_seed)
@@ -177,7 +187,7 @@ def _rollouts(
     return recorder.take(), forks
 
 
-def _continued(env: ProcessEnv[Any], policy: Policy, here: Snapshot, rng: np.random.Generator, *first: Any) -> float:
+def continued(env: ProcessEnv[Any], policy: Policy, here: Snapshot, rng: np.random.Generator, *first: Any) -> float:
     """The outcome of one continuation from a snapshot, with the given first action if there is one."""
     env.restore(here, seed=int(rng.integers(2**31)))
     actions = list(first)

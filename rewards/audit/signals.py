@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from agentgym.env import ProcessEnv
+from agentgym.env import ProcessEnv, Snapshot
 from agentgym.errors import UsageError
 from agentgym.process import read_record
 from agentgym.rewards.audit.assigners import named
@@ -20,7 +20,7 @@ from agentgym.rewards.audit.exact import behaviour, shortest
 from agentgym.rewards.audit.hackability import SHAPED, farming, transition_rewards
 from agentgym.rewards.audit.mdp import MDP
 from agentgym.rewards.audit.measures import Interval, bootstrap, spearman
-from agentgym.rewards.audit.monte_carlo import explorer, monte_carlo_advantages, tuned_epsilon
+from agentgym.rewards.audit.monte_carlo import continued, explorer, rollouts_of, tuned_epsilon
 from agentgym.rewards.audit.robust import robustness
 from agentgym.rewards.recipes import Recipe
 from agentgym.task import Actor
@@ -30,6 +30,8 @@ __all__ = ["WRONG", "SignalReport", "needless_splits", "signal_report"]
 Float = npt.NDArray[np.float64]
 
 _RANDOM = explorer(1.0)
+
+_POINTS, _CONTINUATIONS = 48, 24  # states measured where they cannot all be, and continuations from each
 
 WRONG = (0.0, 0.05, 0.1, 0.2)
 """Shares of wrong labels."""
@@ -41,8 +43,9 @@ class SignalReport:
 
     Attributes:
         env: its id. method: "exact" (enumerated) or "monte-carlo". why: it could not be enumerated; "" where it was.
-        progress_success: Spearman of progress with success-to-go. progress_distance: with fewest steps left, so that 1
-            is perfect; NaN where distances are not known. Means over task seeds, with 95 % intervals.
+        progress_success: Spearman of progress with success-to-go; mean over task seeds, with its 95 % interval.
+        progress_distance: the same with the fewest steps left, so that 1 is perfect. Where not enumerated: with the
+            steps that the oracle takes; NaN where there is none.
         danger: by policy ("oracle", "random", "offender:NAME"): share of episodes with danger, and that succeed.
         collisions: share of (anchor, action) pairs met again that led elsewhere, or of anchors whose progress or
             success differed; counts randomness of the world too.
@@ -155,11 +158,46 @@ def _exact_progress(mdp: MDP, success_rate: float) -> tuple[float, float]:
 def _estimated_progress(
     env_id: str, seed: int, kwargs: Mapping[str, Any] | None, success_rate: float
 ) -> tuple[float, float]:
-    epsilon = tuned_epsilon(env_id, success_rate, task_seed=seed, kwargs=kwargs)
-    found = monte_carlo_advantages(
-        env_id, explorer(epsilon), task_seed=seed, kwargs=kwargs, groups=1, points=48, continuations=24
-    )
-    return spearman(found.steps.progress_before[found.rows], found.value), float("nan")
+    """On states that an erring oracle visits, each with its whole time before it; distance is what the oracle takes."""
+    policy = explorer(tuned_epsilon(env_id, success_rate, task_seed=seed, kwargs=kwargs))
+    rng = np.random.default_rng(seed)
+    env = open_env(env_id, kwargs)
+    try:
+        steps, forks = rollouts_of(env, env_id, policy, seed, 1, 8, rng)
+        rows = np.sort(rng.choice(len(steps), size=min(_POINTS, len(steps)), replace=False))
+        fresh = [replace(forks[row][0], t=0) for row in rows]
+        value = np.array([np.mean([continued(env, policy, f, rng) for _ in range(_CONTINUATIONS)]) for f in fresh])
+        left = np.array([_oracle_steps(env, f) for f in fresh])
+    finally:
+        env.close()
+    progress = steps.progress_before[rows]
+    return spearman(progress, value), spearman(progress, -left) if np.isfinite(left).any() else float("nan")
+
+
+def _oracle_steps(env: ProcessEnv[Any], here: Snapshot) -> float:
+    """Steps that the oracle takes to success from here; inf where it does not get there, or there is none."""
+    env.restore(here)
+    script = env.oracle()
+    played = list(_steps(env, script)) if script is not None else []
+    return float(len(played)) if played and played[-1][1][4]["success"] else float("inf")
+
+
+def _steps(env: ProcessEnv[Any], script: Actor) -> Iterator[tuple[Any, Any]]:
+    """Actions of a script and what ``env.step`` returned, to the end of the episode or of the script."""
+    observation, over = None, False
+    while not over:
+        try:
+            action = script.send(observation)
+        except StopIteration:
+            return
+        result = env.step(action)
+        observation, over = result[0], result[2] or result[3]
+        yield action, result
+
+
+def _at_random(env: ProcessEnv[Any], rng: np.random.Generator) -> Actor:
+    while True:
+        yield _RANDOM(env, rng)
 
 
 def _farmed(mdps: Sequence[MDP], recipes: Sequence[Recipe]) -> dict[str, dict[str, float]]:
@@ -231,23 +269,13 @@ def _episode(
     env: ProcessEnv[Any], info: Mapping[str, Any], script: Actor | None, rng: np.random.Generator, met: _Meetings
 ) -> tuple[bool, bool]:
     """Play one; by the script or at random. Returns (was dangerous, succeeded)."""
-    dangerous, over, observation, begun = False, False, None, False
+    dangerous, task = False, env.episode.seed
     anchor = read_record(info)["anchor"]
-    task = env.episode.seed
-    while not over:
-        if script is None:
-            action = _RANDOM(env, rng)
-        else:
-            try:
-                action = script.send(observation) if begun else next(script)
-            except StopIteration:
-                break
-            begun = True
-        observation, _, terminated, truncated, info = env.step(action)
+    for action, (_, _, _, _, after) in _steps(env, _at_random(env, rng) if script is None else script):
+        info = after
         record = read_record(info)
         dangerous |= record["danger"]
         met.see((task, anchor, action), record["anchor"])
         anchor = record["anchor"]
         met.see((task, anchor), (record["progress"], bool(info["success"])))
-        over = terminated or truncated
     return dangerous, bool(info["success"])
