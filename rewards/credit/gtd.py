@@ -14,11 +14,12 @@ next value is 0 after termination and kept after a cut. P is the prior:
   n_k rollouts that ever stand in the bin (final state excluded), s_k their summed scores, m the batch's mean score.
 - ``"progress"`` (for cold starts): the same with m = k / bins.
 
-V is solved exactly (see `affine`), per group, all groups at once. It was measured against the exact policy gradient of
-small enumerated tasks: cosine of one group's gradient 0.72 (GTD) and 0.82 (GTDP) where GRPO reaches 0.28 and GiGPO
-0.41. What is new beside GAGPO (arXiv 2605.13217), G2PO (2606.22995), GraphGPO (2605.26684) and RewardFlow are the
-shrunk fixed point, the rule for time-outs and the prior calibrated from progress. Anchors that seldom repeat dilute it
-(try kappa 1).
+V is solved exactly (see `affine`), per group, all groups at once. Cosine of one group's gradient with the exact policy
+gradient on grids that were named before anything ran on them (docs/fidelity.md): GTD 0.64, GTDP 0.77, GiGPO 0.44.
+Two caveats measured there: much of GTDP's figure comes from pooling the prior over a batch (one group alone:
+0.67, below GAE on exact progress), and where anchors seldom repeat both fall behind plain progress. What is new beside
+GAGPO (arXiv 2605.13217), G2PO (2606.22995), GraphGPO (2605.26684) and RewardFlow are the shrunk fixed point, the rule
+for time-outs and the prior calibrated from progress.
 """
 
 from __future__ import annotations
