@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 import signal
 import threading
 import time
@@ -25,12 +22,13 @@ from agentgym.agents.loop import Collector, Job, Rollouts
 from agentgym.agents.policy.simple import OraclePolicy, RandomPolicy
 from agentgym.agents.policy.transformers import TransformersPolicy
 from agentgym.agents.policy.types import Policy
+from agentgym.agents.train.checkpoints import newest_checkpoint, read_checkpoint, write_checkpoint
 from agentgym.agents.train.config import TrainConfig
 from agentgym.agents.train.demonstrations import Demonstrator, cut_at
 from agentgym.agents.train.learner import Learner, UpdateStats
-from agentgym.agents.train.models import build_policy, frozen_copy, load_weights
+from agentgym.agents.train.models import build_policy, frozen_copy
 from agentgym.agents.train.splits import Part, Split
-from agentgym.errors import RunError, UsageError
+from agentgym.errors import UsageError
 from agentgym.rewards import Recipe, recipe
 from agentgym.runs import Run
 from agentgym.steps import StepTable
@@ -102,8 +100,9 @@ class Trainer:
         self._stop = False
         self._board: Any = None
         with _made(config) as env:
-            self.milestones = tuple(m.name for m in env.unwrapped.task.milestones)  # type: ignore[attr-defined]
-            self.horizon = int(env.unwrapped.horizon)  # type: ignore[attr-defined]
+            inner: Any = env.unwrapped  # a ProcessEnv, or whatever keeps its contract
+            self.milestones = tuple(m.name for m in inner.task.milestones)
+            self.horizon = int(inner.horizon)
         self._train_seeds = self.split.seeds("train", start=1_000_000 * (config.seed + 1))
         self._drawn: list[int] = []
 
@@ -283,23 +282,8 @@ class Trainer:
         """Write a checkpoint of the updates done; a crash leaves the one before."""
         if self.run is None:
             raise UsageError("this trainer has no run folder to save into")
-        folder = self.run.path / "checkpoints" / f"{self.updates_done:06d}"
-        beside = folder.with_name(f".{folder.name}.{os.getpid()}")
-        shutil.rmtree(beside, ignore_errors=True)
-        self.policy.save(beside)
-        torch.save(self.learner.state_dict(), beside / "learner.pt")
-        state = {
-            "updates_done": self.updates_done,
-            "updates_skipped": self.updates_skipped,
-            "env_steps": self.env_steps,
-            "cpu_seconds": self.cpu_seconds,
-            "arm": self.arm,
-            "config": self.config.to_dict(),
-        }
-        (beside / "state.json").write_text(json.dumps(state, indent=1))
-        shutil.rmtree(folder, ignore_errors=True)
-        beside.rename(folder)
-        return folder
+        state = {name: getattr(self, name) for name in _COUNTERS} | {"arm": self.arm}
+        return write_checkpoint(self.run, self.updates_done, self.policy, self.learner, self.config, state)
 
     def resume(self) -> bool:
         """Go back to the newest checkpoint of the run; False when there is none yet.
@@ -310,17 +294,8 @@ class Trainer:
         folder = newest_checkpoint(self.run) if self.run is not None else None
         if folder is None:
             return False
-        state = json.loads((folder / "state.json").read_text())
-        mine = self.config.to_dict()
-        differ = sorted(k for k in mine if mine[k] != state["config"].get(k) and k not in _FREE)
-        if differ:
-            raise RunError(f"{folder} was made with other settings ({', '.join(differ)}): resume with the same ones")
-        if self.config.kl:
-            load_weights(self.policy, folder.with_name(f"{0:06d}"))
-            self.learner.reference = frozen_copy(self.policy)
-        load_weights(self.policy, folder)
-        self.learner.load_state_dict(torch.load(folder / "learner.pt", weights_only=True))
-        for name in ("updates_done", "updates_skipped", "env_steps", "cpu_seconds"):
+        state = read_checkpoint(folder, self.policy, self.learner, self.config)
+        for name in _COUNTERS:
             setattr(self, name, state[name])
         self.policy.set_weights_version(self.updates_done)
         assert self.run is not None
@@ -416,16 +391,8 @@ class Trainer:
             signal.signal(signal.SIGINT, before)
 
 
-_FREE = {
-    "checkpoint_every",
-    "validate_every",
-    "keep_steps",
-    "threads",
-    "step_timeout",
-    "validation_episodes",
-    "test_episodes",
-}
-"""Settings that may change between a run and its resumption."""
+_COUNTERS = ("updates_done", "updates_skipped", "env_steps", "cpu_seconds")
+"""What a checkpoint keeps of the trainer itself."""
 
 
 def train(
@@ -445,11 +412,13 @@ def train(
         arm: name of this run's curve.
         progress: told how it goes.
     """
-    run = None
-    if out is not None:
-        run = Run.open(out) if resume else Run.create(out, "train", config.to_dict())
-    trainer = Trainer(config, run, arm=arm, progress=progress)
+    trainer = Trainer(config, arm=arm, progress=progress)
     try:
+        # made after the trainer, so that settings it refuses leave no folder behind
+        run = None
+        if out is not None:
+            run = Run.open(out) if resume else Run.create(out, "train", config.to_dict())
+        trainer.run = run
         before: dict[str, Any] | None = None
         if not (resume and trainer.resume()):
             trainer.warm_start()
@@ -482,12 +451,6 @@ def train(
         return summary
     finally:
         trainer.close()
-
-
-def newest_checkpoint(run: Run) -> Path | None:
-    """The folder of the run's newest complete checkpoint."""
-    found = sorted(p for p in (run.path / "checkpoints").glob("[0-9]*") if (p / "state.json").is_file())
-    return found[-1] if found else None
 
 
 def _usable(rollouts: Rollouts) -> tuple[StepTable, TokenTable]:

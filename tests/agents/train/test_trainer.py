@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 import torch
 
+from agentgym.agents.train.checkpoints import newest_checkpoint
 from agentgym.agents.train.config import TrainConfig
 from agentgym.agents.train.splits import Split
-from agentgym.agents.train.trainer import Trainer, newest_checkpoint, train
+from agentgym.agents.train.trainer import Trainer, train
 from agentgym.errors import RunError, UnknownName, UsageError
 from agentgym.runs import Run
 
