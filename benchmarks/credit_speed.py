@@ -9,8 +9,6 @@ per method, the log-log slope of CPU-seconds against rows up to ten million: 1 i
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import multiprocessing
 import time
@@ -18,6 +16,7 @@ import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
+import common
 import numpy as np
 
 from agentgym.rewards.credit import METHODS
@@ -106,12 +105,10 @@ def slope(name: str, episodes: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the steps")
-    parser.add_argument("--slope", action="store_true", help="also the slope up to ten times the steps")
-    parser.add_argument("--method", choices=TIMED, action="append", help="only these")
-    parser.add_argument("--json", action="store_true", help="last line: one JSON object of figures")
-    args = parser.parse_args()
+    arguments = common.parser(__doc__ or "")
+    arguments.add_argument("--slope", action="store_true", help="also the slope up to ten times the steps")
+    arguments.add_argument("--method", choices=TIMED, action="append", help="only these")
+    args = arguments.parse_args()
     episodes = 2_000 if args.quick else 20_000
     scale = 1_000_000 / (episodes * EPISODE)
     figures: dict[str, float] = {"rows": episodes * EPISODE}
@@ -126,8 +123,7 @@ def main() -> None:
             figures[f"{name}_slope"] = slope(name, episodes)
             line += f"{figures[f'{name}_slope']:>8.2f}"
         print(line, flush=True)
-    if args.json:
-        print(json.dumps(figures))
+    common.finish("credit_speed", figures, args)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,12 @@ interpreter of each kind is thrown away (it may write byte code). `loaded_heavy`
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import subprocess
 import sys
+
+import common
 
 HEAVY = ("torch", "transformers", "playwright", "docker", "minigrid", "pyarrow", "numba", "tensorboard", "pygame")
 PROBE = """
@@ -41,10 +42,7 @@ def measure(module: str, runs: int) -> tuple[float, list[str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="CPU-seconds of the imports everyone pays for.")
-    parser.add_argument("--quick", action="store_true", help="3 interpreters each instead of 15")
-    parser.add_argument("--json", action="store_true", help="end with one JSON object of figures")
-    options = parser.parse_args()
+    options = common.parser(__doc__ or "").parse_args()
     runs = 3 if options.quick else 15
 
     agentgym, loaded = measure("agentgym", runs)
@@ -55,14 +53,13 @@ def main() -> None:
     print(f"  import agentgym                 {agentgym:.3f}  ({agentgym / gymnasium:.2f} x gymnasium)")
     print(f"  import agentgym.rewards.credit  {credit:.3f}  ({credit / gymnasium:.2f} x gymnasium)")
     print(f"  heavy libraries loaded by agentgym: {', '.join(loaded) or 'none'}")
-    if options.json:
-        figures = {
-            "import_agentgym_cpu_s": agentgym,
-            "import_credit_cpu_s": credit,
-            "import_gymnasium_cpu_s": gymnasium,
-            "loaded_heavy": loaded,
-        }
-        print(json.dumps(figures))
+    figures = {
+        "import_agentgym_cpu_s": agentgym,
+        "import_credit_cpu_s": credit,
+        "import_gymnasium_cpu_s": gymnasium,
+        "loaded_heavy": loaded,
+    }
+    common.finish("imports", figures, options)
 
 
 if __name__ == "__main__":

@@ -17,13 +17,12 @@ computes at a time. The tail, in which the last episodes end and no more come, c
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import common
 import gymnasium
 import numpy as np
 
@@ -167,11 +166,9 @@ def overhead(episodes: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a third of the episodes")
-    parser.add_argument("--json", action="store_true", help="last line is one JSON object")
-    parser.add_argument("--isolation", choices=("thread", "process"), default="thread")
-    options = parser.parse_args()
+    arguments = common.parser(__doc__ or "")
+    arguments.add_argument("--isolation", choices=("thread", "process"), default="thread")
+    options = arguments.parse_args()
     gymnasium.register(ENV, entry_point="loop:make")  # by name, for processes; this folder is first on the path
     count = 4 * SLOTS if options.quick else 12 * SLOTS
     jobs = [Job(ENV, k, k) for k in range(count)]
@@ -194,8 +191,7 @@ def main() -> None:
     print(f"  asynchronous {asynchronous:6.2f} episodes/s, policy busy {found.busy:.0%}")
     print(f"  lockstep     {peer:6.2f} episodes/s, so {figures['vs_lockstep']:.1f} times as many")
     print(f"  the loop itself costs {figures['overhead_us']:.1f} CPU-microseconds a step")
-    if options.json:
-        print(json.dumps(figures))
+    common.finish("loop", figures, options)
 
 
 if __name__ == "__main__":
