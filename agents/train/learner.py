@@ -20,6 +20,7 @@ not clipped; no early stop on divergence.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -123,12 +124,14 @@ class Learner:
         Args:
             smoothing: share of the target that goes to other actions: to every candidate alike where steps were scored,
                 to ``play`` where they were generated.
-            play: steps of random play; only with generated demonstrations.
+            play: steps of random play, each distinct action weighing the same; only with generated demonstrations.
         """
         weights = step_weights(tokens, "step-mean")
         if play:
             weights = [w * (1.0 - smoothing) for w in weights]
-            weights += [w * smoothing for w in step_weights(play, "step-mean")]
+            # every action alike, however seldom it was possible: a door is in front far less often than a floor
+            said = Counter(tuple(s.action.tolist()) for s in play)
+            weights += [smoothing / (len(said) * said[a] * len(a)) for a in (tuple(s.action.tolist()) for s in play)]
         steps = [*tokens, *play]
         examples = build_examples(steps, np.ones(len(steps)), weights)
         if smoothing and not play:
