@@ -5,6 +5,7 @@ weighing the same), without which the model would not know that "open the yellow
 play weighed as it comes, success stayed at 0. Training is the quickstart's, on generated tokens, for 60 updates.
 
     python benchmarks/generation.py --json --save
+    python benchmarks/generation.py --recipe grpo --save   # outcomes alone, from the same start
     python benchmarks/generation.py --quick      # a few updates, to see that it runs
 """
 
@@ -20,6 +21,9 @@ from common import finish, parser
 def main() -> None:
     arguments = parser(__doc__ or "")
     arguments.add_argument("--seed", type=int, default=0)
+    arguments.add_argument(
+        "--recipe", default="quickstart", help="another chain of rewards and credit, from the same start"
+    )
     options = arguments.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     from agentgym.agents.train.quickstart import CONFIG
@@ -31,6 +35,7 @@ def main() -> None:
         mode="generate",
         max_new_tokens=8,
         seed=options.seed,
+        recipe=options.recipe,
         demo_epochs=15,
         demo_smoothing=0.15,
         demo_play=16,
@@ -59,11 +64,12 @@ def main() -> None:
         "train_cpu_seconds": round(trainer.cpu_seconds, 1),
         "updates": config.updates,
         "updates_skipped": trainer.updates_skipped,
+        "recipe": config.recipe,
         "seed": config.seed,
     }
     for name, value in figures.items():
         print(f"{name:<20} {value}")
-    finish("generation", figures, options)
+    finish("generation" if options.recipe == "quickstart" else f"generation-{options.recipe}", figures, options)
 
 
 if __name__ == "__main__":
