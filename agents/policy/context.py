@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from agentgym.agents.policy.template import Template
@@ -166,6 +166,7 @@ class History:
         index: its number.
         shown: past turns visible in it.
         summary: (number of turns when it was written, the model's own summary).
+        parted: another episode began the present segment (`fork`), so this one has yet to write it down.
     """
 
     goal: str
@@ -174,6 +175,11 @@ class History:
     index: int = 0
     shown: int = 0
     summary: tuple[int, str] = (0, "")
+    parted: bool = False
+
+    def fork(self) -> History:
+        """A copy for an episode that goes on from here; its next prompt restates the segment, under a new number."""
+        return replace(self, turns=list(self.turns), tokens=list(self.tokens), parted=True)
 
     def plan(self, observation: str, template: Template, policy: ContextPolicy) -> Plan:
         """Build the next prompt; changes nothing, so a failed step can be asked again."""
@@ -183,7 +189,10 @@ class History:
         turn = template.turn(self.turns[-1][1], observation)
         keep = policy.keep(self, len(turn))
         if keep is None:
-            return Plan(self.index, turn, self.tokens + list(turn), self.shown + 1, observation)
+            tokens = self.tokens + list(turn)
+            if self.parted:
+                return Plan(self.index + 1, tuple(tokens), tokens, self.shown + 1, observation)
+            return Plan(self.index, turn, tokens, self.shown + 1, observation)
         keep = min(keep, len(self.turns))
         kept, dropped = self.turns[len(self.turns) - keep :], self.turns[: len(self.turns) - keep]
         if self.summary[0] == len(self.turns):
@@ -200,4 +209,4 @@ class History:
         """The plan was answered with ``action``."""
         self.turns.append((plan.observation, action))
         self.tokens = plan.tokens + list(action)
-        self.index, self.shown = plan.index, plan.shown
+        self.index, self.shown, self.parted = plan.index, plan.shown, False

@@ -223,6 +223,12 @@ class TransformersPolicy:
             self._commit(request, plan, decisions[-1])
         return decisions
 
+    def fork(self, parent: int, child: int) -> None:
+        """The episode ``child`` goes on with a copy of what ``parent`` has seen so far (tree rollouts)."""
+        history = self._histories.get(parent)
+        if history is not None:
+            self._histories[child] = history.fork()
+
     def end(self, episode: int) -> None:
         """Forget an episode."""
         self._histories.pop(episode, None)

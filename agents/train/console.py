@@ -33,6 +33,7 @@ class Console:
         self._tasks: dict[str, TaskID] = {}
         self._plain = not self.console.is_terminal
         self._last: dict[str, int] = {}
+        self._said = ("", 0, "")
 
     def intro(self, config: TrainConfig) -> None:
         """What is about to happen, in four lines."""
@@ -47,6 +48,9 @@ class Console:
     def progress(self, phase: str, done: int, total: int, words: str) -> None:
         """How far a phase is; a bar on a terminal, a line now and then elsewhere."""
         if self._plain:
+            if (phase, done, words) == self._said:
+                return
+            self._said = (phase, done, words)
             if done == total or done - self._last.get(phase, -total) >= max(1, total // 5):
                 self._last[phase] = done if done < total else -total
                 self.console.print(f"{phase}: {done}/{total} {words}")
