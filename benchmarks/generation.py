@@ -2,29 +2,30 @@
 
 The warm start shows how to reach the key and stops there. 15 % of it is random play (16 episodes, each distinct action
 weighing the same), without which the model would not know that "open the yellow door" can be said: with less, or with
-play weighed as it comes, success stayed at 0. Training is the quickstart's, on generated tokens, for 60 updates.
+play weighed as it comes, success stayed at 0. Training is the quickstart's, on generated tokens, for 60 updates. The
+peer is the same start and budget on outcomes alone (GRPO).
 
-    python benchmarks/generation.py --json --save
-    python benchmarks/generation.py --recipe grpo --save   # outcomes alone, from the same start
-    python benchmarks/generation.py --quick      # a few updates, to see that it runs
+    python benchmarks/generation.py --json --save          # three seeds of both arms, about a quarter of an hour
+    python benchmarks/generation.py --arm quickstart       # one arm
+    python benchmarks/generation.py --quick                # a few updates of one seed, to see that it runs
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from common import finish, parser
 
+ARMS = ("quickstart", "grpo")
 
-def main() -> None:
-    arguments = parser(__doc__ or "")
-    arguments.add_argument("--seed", type=int, default=0)
-    arguments.add_argument(
-        "--recipe", default="quickstart", help="another chain of rewards and credit, from the same start"
-    )
-    options = arguments.parse_args()
+
+def run(recipe: str, seed: int, quick: bool) -> dict[str, Any]:
+    """One training run, tested on held-out layouts."""
     os.environ["OMP_NUM_THREADS"] = "1"
     from agentgym.agents.train.quickstart import CONFIG
     from agentgym.agents.train.trainer import Trainer
@@ -34,20 +35,15 @@ def main() -> None:
         env_kwargs={"view": "memory", "actions": "phrases"},
         mode="generate",
         max_new_tokens=8,
-        seed=options.seed,
-        recipe=options.recipe,
+        recipe=recipe,
+        seed=seed,
         demo_epochs=15,
         demo_smoothing=0.15,
         demo_play=16,
-        updates=3 if options.quick else 60,
+        updates=3 if quick else 60,
         validate_every=0,
     )
-
-    def tell(phase: str, done: int, total: int, words: str) -> None:
-        if done == total or done % 10 == 0:
-            print(f"{phase} {done}/{total} {words}", flush=True)
-
-    trainer = Trainer(config, progress=tell)
+    trainer = Trainer(config)
     try:
         trainer.warm_start()
         before = trainer.measure("test", config.test_episodes, update=0)
@@ -56,20 +52,37 @@ def main() -> None:
         greedy = trainer.measure("test", config.test_episodes, update=config.updates, greedy=True)
     finally:
         trainer.close()
-    figures: dict[str, Any] = {
+    result = {
+        "recipe": recipe,
+        "seed": seed,
         "success_before": before.success,
         "success_after": after.success,
         "interval": [after.low, after.high],
         "greedy_after": greedy.success,
+        "progress_after": after.progress,
         "train_cpu_seconds": round(trainer.cpu_seconds, 1),
-        "updates": config.updates,
         "updates_skipped": trainer.updates_skipped,
-        "recipe": config.recipe,
-        "seed": config.seed,
     }
-    for name, value in figures.items():
-        print(f"{name:<20} {value}")
-    finish("generation" if options.recipe == "quickstart" else f"generation-{options.recipe}", figures, options)
+    print(" ".join(f"{k}={v}" for k, v in result.items() if k != "interval"), flush=True)
+    return result
+
+
+def main() -> None:
+    arguments = parser(__doc__ or "")
+    arguments.add_argument("--arm", choices=ARMS, action="append", help="only these arms")
+    arguments.add_argument("--seeds", type=int, default=3, help="how many (default %(default)s)")
+    options = arguments.parse_args()
+    arms, seeds = options.arm or list(ARMS), range(1 if options.quick else options.seeds)
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
+        jobs = [pool.submit(run, arm, seed, options.quick) for arm in arms for seed in seeds]
+        runs = [job.result() for job in jobs]
+    figures: dict[str, Any] = {"runs": runs}
+    for arm in arms:
+        mine = [r for r in runs if r["recipe"] == arm]
+        means = {k: float(np.mean([r[k] for r in mine])) for k in mine[0] if k not in ("recipe", "seed", "interval")}
+        figures[arm] = means
+        print(f"{arm:<12} " + "  ".join(f"{k} {v:.3f}" for k, v in means.items()))
+    finish("generation", figures, options)
 
 
 if __name__ == "__main__":
