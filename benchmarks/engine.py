@@ -12,8 +12,8 @@ are ratios of process CPU seconds, peer over engine; larger is better.
 
     python benchmarks/engine.py [--quick] [--json] [--save]
 
-What is gained depends on the workload: observations here have 48 to 80 tokens and actions 6. With observations of 24 to 40
-tokens and actions of 8 the history ratio was 4.5 (2026-11-20), below the 5 that is asked for.
+What is gained depends on the workload: observations here have 48 to 80 tokens and actions 6. With observations of 24 to
+40 tokens and actions of 8 the history ratio was 4.5 (2026-11-20), below the 5 that is asked for.
 """
 
 from __future__ import annotations
