@@ -9,8 +9,9 @@ weights it computes more, and never something else. Four things save work:
 - candidates are scored as one tree-masked pass behind the prompt, shared beginnings once;
 - a scored (prompt, candidates) pair is remembered as long as the weights stay, and computed once in a batch.
 
-Models: any Hugging Face causal language model. Whether a model takes prepared masks and positions is tried out at
-the start (`Engine.cached`); one that does not is run on whole sequences, slower and equally right.
+Models: any Hugging Face causal language model. The common decoders are computed here (`stock`), others by their own
+forward where it takes prepared masks and positions; one that does not is run on whole sequences, slower and equally
+right. Which way gives a model's own answers is tried out at the start (`Engine.way`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from agentgym.agents.policy.cores import CachedCore, Core, FullCore, fits
+from agentgym.agents.policy.cores import Core, core_for
 from agentgym.agents.policy.sampling import check_sampling, choose
 from agentgym.agents.policy.tree import Tree, tree
 from agentgym.errors import UsageError
@@ -82,7 +83,8 @@ class Engine:
         value_head: module from the hidden state [n, hidden] of the last prompt token to [n, 1]; fills ``value``.
 
     Attributes:
-        cached: whether keys and values are kept (False: the model takes no prepared masks, see `cores.fits`).
+        way: how the model is run: "stock" (a common decoder, computed by `StockPasses`), "model" (its own forward behind
+            kept keys and values) or "whole" (whole sequences, nothing kept).
         memo_hits: scored requests that were answered from memory.
 
     Call `flush` whenever the weights have changed. Most changes in place (``load_state_dict``, a plain optimiser's
@@ -108,8 +110,7 @@ class Engine:
         self.memo_hits = 0
         self.max_length: int = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**31
         with self._running(check=False):
-            self.cached = fits(model)
-        self._core: Core = CachedCore(model, max_cached_tokens) if self.cached else FullCore(model)
+            self._core: Core = core_for(model, max_cached_tokens)
         self._memo: OrderedDict[tuple[tuple[int, ...], tuple[tuple[int, ...], ...]], Scored] = OrderedDict()
         self._memo_size = 0
         self._seen = self._fingerprint()
@@ -119,6 +120,11 @@ class Engine:
         """Where the model is."""
         device: torch.device = next(self.model.parameters()).device
         return device
+
+    @property
+    def way(self) -> str:
+        """How the model is run."""
+        return self._core.way
 
     @property
     def fed_tokens(self) -> int:

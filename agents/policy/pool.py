@@ -3,7 +3,7 @@
 Layout: ``keys`` and ``values`` of a layer are ``[slots, heads, columns, head size]``; column ``i`` of a slot belongs to
 token ``i`` of its row. New columns are written in place (no concatenation), so a decode step moves only what it adds;
 when the slots of a batch lie side by side, attention reads a view and nothing is copied at all. The last column is
-never read: padding is written there.
+never read: padding, where a pass has any, is written there.
 """
 
 from __future__ import annotations
@@ -36,39 +36,43 @@ class _Aim:
 
     lines: torch.Tensor  # int64[B, 1] slot of each batch line
     columns: torch.Tensor  # int64[B, T] column of each new token
-    start: int | None  # first slot when the lines lie side by side, else None
+    rows: slice | torch.Tensor
     width: int
 
 
 class _Layer(DynamicLayer):
-    """One layer of the pool in the form Transformers models expect of a cache."""
+    """One layer of the pool; also in the form Transformers models expect of a cache (`update`)."""
 
     def __init__(self, pool: Pool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # not annotated upstream
         self.pool = pool
         self.store: tuple[torch.Tensor, torch.Tensor] | None = None
 
+    def write(self, lines: torch.Tensor, columns: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Put keys and values [*n, heads, head size] where the slots ``lines`` and ``columns`` (int64[*n]) say."""
+        if self.store is None:
+            # The first pass: the model has shown its number of heads, head size and dtype. Zeros, not garbage: a
+            # masked column still enters attention as 0 times its value, and 0 times NaN is NaN.
+            shape = len(self.pool.slots), keys.shape[-2], self.pool.columns
+            self.store = keys.new_zeros(*shape, keys.shape[-1]), values.new_zeros(*shape, values.shape[-1])
+        self.store[0][lines, :, columns] = keys
+        self.store[1][lines, :, columns] = values
+
+    def read(self, rows: slice | torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The first ``width`` keys and values [rows, heads, width, head size] of some slots (`Pool.place`)."""
+        assert self.store is not None  # every pass writes before it reads
+        keys, values = (store[:, :, :width] for store in self.store)
+        if isinstance(rows, slice):
+            return keys[rows], values[rows]
+        return keys.index_select(0, rows), values.index_select(0, rows)
+
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write the new columns of every batch line and return all columns that attention may read."""
-        if self.store is None:
-            # The first pass: the model has shown its number of heads, head size and dtype. Zeros, not garbage: a
-            # masked column still enters attention as 0 times its value, and 0 times NaN is NaN.
-            size, columns = len(self.pool.slots), self.pool.columns
-            self.store = (
-                key_states.new_zeros(size, key_states.shape[1], columns, key_states.shape[3]),
-                value_states.new_zeros(size, value_states.shape[1], columns, value_states.shape[3]),
-            )
         aim = self.pool.aim
-        keys, values = self.store
-        keys[aim.lines, :, aim.columns] = key_states.transpose(1, 2)
-        values[aim.lines, :, aim.columns] = value_states.transpose(1, 2)
-        keys, values = keys[:, :, : aim.width], values[:, :, : aim.width]
-        if aim.start is None:
-            return keys.index_select(0, aim.lines[:, 0]), values.index_select(0, aim.lines[:, 0])
-        lines = slice(aim.start, aim.start + len(aim.lines))
-        return keys[lines], values[lines]
+        self.write(aim.lines, aim.columns, key_states.transpose(1, 2), value_states.transpose(1, 2))
+        return self.read(aim.rows, aim.width)
 
     def get_seq_length(self) -> int:
         """0: lengths differ by row; positions and masks are always passed to the model explicitly."""
@@ -175,14 +179,21 @@ class Pool:
             self.slots[hole], self.slots[stray] = self.slots[stray], self.slots[hole]
             self.slots[hole].index, self.slots[stray].index = hole, stray
 
-    def point(self, slots: Sequence[Slot], columns: torch.Tensor, width: int) -> int:
-        """Say where the next pass writes (``columns`` int64[B, T]) and reads (``width``, rounded up and returned)."""
+    def width(self, columns: int) -> int:
+        """How many columns a pass reads that needs so many: on CUDA a multiple of 8, which its kernels want of masks."""
+        return columns if self.device.type == "cpu" else min(self.columns, -(-columns // 8) * 8)
+
+    def place(self, slots: Sequence[Slot]) -> slice | torch.Tensor:
+        """Where the slots are, for `_Layer.read`: a slice (read as a view) when they lie side by side in this order."""
         first = slots[0].index
-        side_by_side = all(s.index == first + i for i, s in enumerate(slots))
-        lines = torch.tensor([[s.index] for s in slots], device=self.device)
-        width = min(self.columns, -(-width // 8) * 8)  # aligned: the mask of CUDA's kernels wants multiples of 8
-        self.aim = _Aim(lines, columns, first if side_by_side else None, width)
-        return width
+        if all(slot.index == first + i for i, slot in enumerate(slots)):
+            return slice(first, first + len(slots))
+        return torch.tensor([slot.index for slot in slots], device=self.device)
+
+    def point(self, slots: Sequence[Slot], columns: torch.Tensor, width: int) -> None:
+        """Say where the next pass of a Transformers model writes (``columns`` int64[B, T]) and reads (``width``)."""
+        lines = torch.tensor([[slot.index] for slot in slots], device=self.device)
+        self.aim = _Aim(lines, columns, self.place(slots), width)
 
     def _stores(self) -> Iterator[torch.Tensor]:
         for layer in self.layers:

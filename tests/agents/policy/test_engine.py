@@ -8,12 +8,16 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentgym.agents.policy.cores import CachedCore, FullCore
+from agentgym.agents.policy.cached import CachedCore
+from agentgym.agents.policy.cores import FullCore
 from agentgym.agents.policy.engine import Engine
 from agentgym.agents.policy.sampling import behaviour
 from agentgym.errors import UsageError
 
-KINDS = ["llama", "llama-eager", "qwen2", "gpt2", "gpt2-eager", "mistral"]
+WAYS = {
+    "llama": "stock", "llama-eager": "stock", "qwen2": "stock", "gpt2": "model", "gpt2-eager": "model", "mistral": "whole",
+}
+KINDS = list(WAYS)
 STOPS = frozenset(range(2, 8))
 NEVER = frozenset({97})  # outside the vocabulary
 NEW = 8
@@ -52,7 +56,7 @@ def two_letter_candidates(seed, count=6):
 def test_greedy_tokens_over_ragged_turns_equal_generate_without_cache(model_of, kind):
     model = model_of(kind)
     engine = Engine(model)
-    assert engine.cached == (kind != "mistral")
+    assert engine.way == WAYS[kind]
     histories = ragged(0, 5)
     for turn in range(4):
         answers = engine.generate(range(5), histories, max_new_tokens=NEW, stop_ids=STOPS, greedy=True)
@@ -285,8 +289,8 @@ def test_value_head_reads_the_last_prompt_token(model_of):
 
 
 def test_prompts_longer_than_one_piece(model_of, monkeypatch):
-    monkeypatch.setattr("agentgym.agents.policy.cores._PIECE", 16)
-    monkeypatch.setattr("agentgym.agents.policy.cores._PASS", 64)
+    monkeypatch.setattr("agentgym.agents.policy.cached._PIECE", 16)
+    monkeypatch.setattr("agentgym.agents.policy.passes.PASS", 64)
     model = model_of("llama")
     prompts = ragged(15, 5, 30, 90)
     for prompt, answer in zip(

@@ -1,0 +1,71 @@
+"""Matrix products with the weights of linear layers, the fast way where there is one.
+
+In float32 on an x86 CPU, oneDNN multiplies with weights that lie in blocks. PyTorch arranges them anew for every product;
+`Product` does it once and keeps the copy until `forget`. At 16 lines (one decoding step of 16 episodes) that is 1.7
+times as fast, at 500 lines 1.2 times. Everywhere else a `Product` is `torch.nn.functional.linear` and copies nothing.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+__all__ = ["Product", "packable"]
+
+
+class Product:
+    """``x -> (x @ W.T + b for the weights of each layer)``, for layers that read the same input.
+
+    Args:
+        layers: plain linear layers with inputs of one size. Their present weights count, also after training; when
+            ``packed``, those at the first call after `forget`.
+        packed: keep a rearranged copy of the weights; only for layers that are `packable`.
+    """
+
+    def __init__(self, *layers: nn.Linear, packed: bool) -> None:
+        self.layers, self.packed = layers, packed
+        self.sizes = [layer.out_features for layer in layers]
+        self._blocks: tuple[torch.Tensor, torch.Tensor | None] | None = None
+
+    def __call__(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """For x[n, inputs] the outputs [n, outputs] of every layer (views of one tensor when packed)."""
+        if not self.packed:
+            return tuple(functional.linear(x, layer.weight, layer.bias) for layer in self.layers)
+        if self._blocks is None:
+            self._blocks = _arranged(self.layers)
+        weight, bias = self._blocks
+        together: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        return tuple(torch.split(together, self.sizes, dim=-1))
+
+    def forget(self) -> None:
+        """The weights have changed: arrange them again at the next call."""
+        self._blocks = None
+
+
+def packable(layer: nn.Linear) -> bool:
+    """Whether a product with this layer's weights may be packed, on this machine and with this build of PyTorch."""
+    mkldnn: Any = torch.backends.mkldnn  # not annotated upstream
+    return bool(
+        layer.weight.device.type == "cpu"
+        and layer.weight.dtype == torch.float32
+        and platform.machine().lower() in ("x86_64", "amd64")
+        and mkldnn.enabled
+        and mkldnn.is_available()
+        and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    )
+
+
+def _arranged(layers: Sequence[nn.Linear]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    weight = torch.cat([layer.weight for layer in layers])
+    bias = None
+    if any(layer.bias is not None for layer in layers):
+        bias = torch.cat(
+            [weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias for layer in layers]
+        )
+    return torch.ops.mkldnn._reorder_linear_weight(weight), bias
