@@ -15,7 +15,12 @@ from agentgym.agents.policy.sampling import behaviour
 from agentgym.errors import UsageError
 
 WAYS = {
-    "llama": "stock", "llama-eager": "stock", "qwen2": "stock", "gpt2": "model", "gpt2-eager": "model", "mistral": "whole",
+    "llama": "stock",
+    "llama-eager": "stock",
+    "qwen2": "stock",
+    "gpt2": "model",
+    "gpt2-eager": "model",
+    "mistral": "whole",
 }
 KINDS = list(WAYS)
 STOPS = frozenset(range(2, 8))
