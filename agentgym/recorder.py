@@ -206,6 +206,11 @@ class Recorder:
         """Number of finished episodes since the last `take`."""
         return len(self._done)
 
+    @property
+    def unfinished(self) -> int:
+        """How many episodes have begun and not come to an end."""
+        return len(self._open)
+
     def take(self) -> StepTable:
         """The finished episodes as a table; they leave the recorder."""
         done, self._done = self._done, {}

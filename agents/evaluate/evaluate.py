@@ -18,7 +18,7 @@ from agentgym.agents.evaluate.suites import Suite
 from agentgym.agents.evaluate.suites import suite as find_suite
 from agentgym.agents.loop import Collector, Ended, Job, Rollouts
 from agentgym.agents.policy.types import Policy
-from agentgym.errors import RunError, UsageError
+from agentgym.errors import EndpointError, PolicyError, RunError, UsageError
 from agentgym.runs import Run, Tag
 from agentgym.steps import StepTable
 from agentgym.tokens import TokenTable
@@ -137,6 +137,8 @@ def evaluate(
     Raises:
         RunError: the run holds other episodes under these numbers.
         UsageError: unknown suite or environment, or a policy that does not fit it.
+        PolicyError: the policy failed for good (an endpoint that is gone: EndpointError). Whatever stops an evaluation,
+            the episodes that had come to an end are in the run, and the same call goes on from there.
     """
     stored_as: dict[str, Tag] = {"phase": "test", **(tags or {})}
     chosen = suite if isinstance(suite, Suite) else find_suite(suite)
@@ -147,19 +149,31 @@ def evaluate(
     parts = [done] if len(done.steps.trajectories) else []
     left = [job for job in jobs if job.trajectory not in set(done.steps.trajectories.id.tolist())]
     size = max(64, 4 * slots)
+    finished, under_way = len(done.steps.trajectories), 0
+
+    def keep(part: Rollouts, cut: Sequence[Job] = ()) -> None:
+        nonlocal finished, under_way
+        finished, under_way = finished + len(part.steps.trajectories), len(cut)
+        if run is not None:
+            run.append(part, None, **stored_as)
+        parts.append(part)
+
     with Collector(slots=slots, workers=workers) as collector:
         for start in range(0, len(left), size):
-            part = collector.collect(
-                policy,
-                left[start : start + size],
-                deterministic=deterministic,
-                seed=seed,
-                on_episode=on_episode,
-                keep=("text", "action", "said", "error") if run is not None else (),
-            )
-            if run is not None:
-                run.append(part, None, **stored_as)
-            parts.append(part)
+            try:
+                part = collector.collect(
+                    policy,
+                    left[start : start + size],
+                    deterministic=deterministic,
+                    seed=seed,
+                    on_episode=on_episode,
+                    keep=("text", "action", "said", "error") if run is not None else (),
+                    rescue=keep,
+                )
+            except PolicyError as error:
+                kind = EndpointError if isinstance(error, EndpointError) else PolicyError
+                raise kind(f"{error}; {_left_off(run, len(jobs), finished, under_way)}") from error
+            keep(part)
     made = {item.env: milestone_names(item.env, item.kwargs) for item in chosen.items}
     table = StepTable.concat(p.steps for p in parts)
     scores = score(table, TokenTable.concat(p.tokens for p in parts), {k: len(v) for k, v in made.items()})
@@ -270,6 +284,16 @@ def _done(run: Run | None, jobs: Sequence[Job]) -> Rollouts:
                 "it is of another suite; name another folder or another first_trajectory"
             )
     return Rollouts(table, TokenTable.concat(tokens))
+
+
+def _left_off(run: Run | None, episodes: int, finished: int, under_way: int) -> str:
+    """What has become of an evaluation that was stopped."""
+    if run is None:
+        return f"{finished} of {episodes} episodes had been played and are lost: evaluate into a run to keep them"
+    return (
+        f"{finished} of {episodes} episodes are kept in {run.path}, {under_way} that were under way are not: "
+        f"the same evaluation of this run (--resume) plays the {episodes - finished} that are left"
+    )
 
 
 def _plain(interval: Interval) -> dict[str, Any]:

@@ -90,6 +90,7 @@ class Collector:
         weights_version: int = 0,
         on_episode: Callable[[Ended], object] | None = None,
         keep: Sequence[str] = (),
+        rescue: Callable[[Rollouts, Sequence[Job]], object] | None = None,
     ) -> Rollouts:
         """Play every job to its end.
 
@@ -103,6 +104,8 @@ class Collector:
             weights_version: written into the tables.
             on_episode: called after each episode.
             keep: text columns to keep as extras: any of "text", "action", "said", "error".
+            rescue: called before an exception leaves this method (a policy that fails, Ctrl-C), with the episodes that
+                had come to an end and the jobs that were under way, which are lost.
 
         Raises:
             UsageError: an environment does not exist, cannot be made as asked, or has no process record.
@@ -110,7 +113,7 @@ class Collector:
         if self._closed:
             raise UsageError("this Collector is closed; make another")
         ledger = Ledger(weights_version=weights_version, keep=keep, on_episode=on_episode)
-        return _Play(self._seats, policy, jobs, ledger, deterministic, seed).run()
+        return _Play(self._seats, policy, jobs, ledger, deterministic, seed).run(rescue)
 
 
 def collect(
@@ -160,7 +163,7 @@ class _Play:
         self.specs: dict[str, EnvSpec] = {}
         self.acting = 0.0
 
-    def run(self) -> Rollouts:
+    def run(self, rescue: Callable[[Rollouts, Sequence[Job]], object] | None) -> Rollouts:
         """Play until no job is left and nobody plays."""
         began = time.perf_counter()
         try:
@@ -172,6 +175,11 @@ class _Play:
                         continue  # the new ones may be ready for this very batch
                 if self.waiting and not (self.deterministic and self.pending):
                     self.act()
+        except BaseException:
+            if rescue is not None:
+                under_way = [live.job for live in self.live.values()]
+                rescue(self.ledger.rollouts(time.perf_counter() - began, self.acting), under_way)
+            raise
         finally:
             for seat, live in self.live.items():
                 self.seats.abandon(seat)

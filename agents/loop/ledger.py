@@ -128,7 +128,10 @@ class Ledger:
         """Everything that came to an end."""
         errors = dict(sorted(self.errors.items()))
         busy = acting / seconds if seconds else 0.0
-        return Rollouts(self._recorder.take(), self._tokens.table(), errors, seconds, busy)
+        steps, tokens = self._recorder.take(), self._tokens.table()
+        if self._recorder.unfinished:
+            tokens = tokens.only(steps.trajectories.id)
+        return Rollouts(steps, tokens, errors, seconds, busy)
 
     def _kept(self, live: Live, decision: Decision, reply: Stepped) -> dict[str, str]:
         row = {}

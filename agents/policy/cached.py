@@ -1,4 +1,4 @@
-"""The engine's core for models that take a cache: every row's keys and values are kept, common prefixes computed once."""
+"""The engine's core for models that take a cache: rows keep keys and values, common prefixes are computed once."""
 
 from __future__ import annotations
 

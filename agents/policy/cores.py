@@ -1,7 +1,7 @@
 """Ways to run a causal language model over rows of tokens, and which of them a model can have (`core_for`).
 
-All answer with *features*, one line for each asked position, which `logits` turns into float32 logits. `CachedCore` keeps
-keys and values between calls; `FullCore` runs whole sequences and works with every causal model.
+All answer with *features*, one line for each asked position, which `logits` turns into float32 logits. `CachedCore`
+keeps keys and values between calls; `FullCore` runs whole sequences and works with every causal model.
 """
 
 from __future__ import annotations

@@ -83,8 +83,9 @@ class Engine:
         value_head: module from the hidden state [n, hidden] of the last prompt token to [n, 1]; fills ``value``.
 
     Attributes:
-        way: how the model is run: "stock" (a common decoder, computed by `StockPasses`), "model" (its own forward behind
-            kept keys and values) or "whole" (whole sequences, nothing kept).
+        way: how the model is run: "stock" (a common decoder, computed by `StockPasses`; on a CPU in float32 it keeps a
+            second copy of the weights, see `Product`), "model" (its own forward behind kept keys and values) or
+            "whole" (whole sequences, nothing kept).
         memo_hits: scored requests that were answered from memory.
 
     Call `flush` whenever the weights have changed. Most changes in place (``load_state_dict``, a plain optimiser's

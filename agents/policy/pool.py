@@ -180,7 +180,7 @@ class Pool:
             self.slots[hole].index, self.slots[stray].index = hole, stray
 
     def width(self, columns: int) -> int:
-        """How many columns a pass reads that needs so many: on CUDA a multiple of 8, which its kernels want of masks."""
+        """How many columns a pass reads that needs so many: on CUDA a multiple of 8, as its kernels want of masks."""
         return columns if self.device.type == "cpu" else min(self.columns, -(-columns // 8) * 8)
 
     def place(self, slots: Sequence[Slot]) -> slice | torch.Tensor:

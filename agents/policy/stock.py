@@ -1,6 +1,6 @@
 """Forward passes of the common decoders (Llama, Mistral without a window, Qwen2, Qwen3), computed here.
 
-The same weights and the same mathematics as the model's own forward, up to rounding; what differs is the work around it:
+The same weights and mathematics as the model's own forward, up to rounding; what differs is the work around them:
 
 - tokens of ragged rows are packed, so that no product is spent on padding; only attention goes row by row (on a CPU) or
   over padded groups of similar rows (on CUDA, where starting a kernel costs more than padding);

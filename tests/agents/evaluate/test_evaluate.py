@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from rich.console import Console, RenderableType
 
-from agentgym.agents.evaluate import Item, Suite, compare, evaluate
+from agentgym.agents.evaluate import EvalResult, Item, Suite, compare, evaluate
 from agentgym.agents.evaluate.compare import compare_scores
 from agentgym.agents.evaluate.evaluate import jobs_of
 from agentgym.agents.evaluate.scores import METRICS, Scores, milestone_names, score
 from agentgym.agents.loop import Ended
-from agentgym.errors import RunError, UsageError
+from agentgym.agents.policy.endpoint import EndpointPolicy
+from agentgym.errors import EndpointError, RunError, UsageError
 from agentgym.runs import Run
 from agentgym.steps import StepTable, TrajectoryTable
 from agentgym.tokens import TokenWriter
 from tests.agents.evaluate.worlds import BREAKS_FROM, WALK, Fixed, register
+from tests.agents.model_server import Answer, Server, completion
+from tests.toy import TEXT_ID, register_toys
 
 register()
+register_toys()
 SUITE = Suite("walk", (Item(WALK, tuple(range(6))),))
 FRAGILE = Suite("fragile", (Item(WALK, (0, 1, 2, BREAKS_FROM, BREAKS_FROM + 1)),))
 
@@ -160,7 +165,7 @@ def test_the_same_environment_with_other_arguments_is_a_stratum_of_its_own() -> 
 
 
 def test_a_stopped_evaluation_goes_on(run_folder: Path) -> None:
-    """Stopped in the second batch: the first is stored, and only the rest is played again; the result is the same."""
+    """All that had ended when it was stopped is stored, and only the rest is played; the result is the same."""
     many = Suite("many", (Item(WALK, tuple(range(100))),))
     run = Run.create(run_folder, "eval", {"suite": "many"})
     ended: list[Ended] = []
@@ -172,8 +177,8 @@ def test_a_stopped_evaluation_goes_on(run_folder: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         evaluate(Fixed(1), many, run=run, on_episode=stop)
-    stored = len(run.finished)
-    assert 0 < stored < 100
+    assert run.finished == {episode.job.trajectory for episode in ended}
+    stored = len(ended)
     again = Run.open(run_folder)
     policy = Fixed(1)
     result = evaluate(policy, many, run=again)
@@ -183,6 +188,56 @@ def test_a_stopped_evaluation_goes_on(run_folder: Path) -> None:
     whole = evaluate(Fixed(1), many)
     assert result.metrics["success"] == whole.metrics["success"]
     assert again.summary()["metrics"]["success"]["value"] == 1
+
+
+def test_an_endpoint_that_dies_for_good_costs_no_finished_episode(run_folder: Path) -> None:
+    """The server is gone after 40 answers: what had ended stays, what was under way is named, another goes on."""
+    corridors = Suite("corridors", (Item(TEXT_ID, tuple(range(16))),))
+
+    def play(server: Server, run: Run | None, ended: list[int]) -> EvalResult:
+        with EndpointPolicy(server.url, "m", backoff=0.001, retries=1) as policy:
+            return evaluate(
+                policy, corridors, run=run, slots=4, on_episode=lambda episode: ended.append(episode.job.trajectory)
+            )
+
+    def dies(body: dict[str, Any], number: int) -> Answer | None:
+        if number <= 40:
+            return completion("right")
+        dying.close()
+        return None
+
+    def lives(body: dict[str, Any], number: int) -> Answer:
+        return completion("right")
+
+    run = Run.create(run_folder, "eval", {})
+    dying, ended = Server(), []
+    dying.answer = dies
+    with pytest.raises(EndpointError) as caught:
+        play(dying, run, ended)
+    assert 0 < len(ended) < 16
+    assert run.finished == set(ended)
+    assert set(run.tokens().segment_trajectory.tolist()) <= set(ended)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert "gave no answer in 2 tries" in line
+    assert f"{len(ended)} of 16 episodes are kept in {run_folder}, 4 that were under way are not" in line
+    assert f"plays the {16 - len(ended)} that are left" in line
+
+    living, after = Server(), []
+    living.answer = lives
+    resumed = play(living, Run.open(run_folder), after)
+    assert sorted(ended + after) == list(range(16)), "every episode was played to its end once"
+    whole = play(living, None, [])
+    living.close()
+    assert resumed.episodes == 16
+    assert not resumed.errors
+    for name in ("success", "progress", "steps"):
+        assert resumed.metrics[name] == whole.metrics[name]
+
+    gone = Server()
+    gone.close()
+    with pytest.raises(EndpointError, match="0 of 16 episodes had been played and are lost: evaluate into a run"):
+        play(gone, None, [])
 
 
 def test_what_is_done_is_not_played_again(run_folder: Path) -> None:
