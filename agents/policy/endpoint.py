@@ -137,6 +137,11 @@ class EndpointPolicy:
             decisions.append(Decision(action, text="" if action == answer else answer))
         return decisions
 
+    def fork(self, parent: int, child: int) -> None:
+        """The episode ``child`` goes on with a copy of the conversation of ``parent`` (tree rollouts)."""
+        if parent in self._turns:
+            self._turns[child] = list(self._turns[parent])
+
     def end(self, episode: int) -> None:
         """Forget an episode's conversation."""
         self._turns.pop(episode, None)

@@ -89,6 +89,7 @@ class StockPasses:
         small = sum(w.numel() * w.element_size() for w in weights) <= _PACKED_BYTES
         packed = small and packable(head)
         self.decoder, self.pool = decoder, pool
+        self.alone = pool.device.type == "cpu"  # attention row by row
         self.layers = list(decoder.layers)
         self.products = [_Products(layer, packed) for layer in self.layers]
         self.head = Product(head, packed=packed)
@@ -131,10 +132,9 @@ class StockPasses:
     def _passes(self, jobs: Sequence[Job]) -> Iterator[list[list[int]]]:
         """The jobs, by index, as passes of groups (see `_Block`)."""
         lengths = [job.length for job in jobs]
-        alone = self.pool.device.type == "cpu"
         now: list[list[int]] = []
         size = 0
-        for group in [[i] for i in range(len(jobs))] if alone else parts(lengths, _LEAST):
+        for group in [[i] for i in range(len(jobs))] if self.alone else parts(lengths, _LEAST):
             group.sort(key=lambda i: jobs[i].slot.index)
             more = sum(lengths[i] for i in group)
             if now and size + more > passes.PASS:

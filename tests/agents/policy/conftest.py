@@ -16,6 +16,8 @@ from transformers import (
     MistralForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
 )
 
 torch.set_num_threads(1)
@@ -49,7 +51,15 @@ def build_model(kind: str, seed: int = 0) -> Any:
             return LlamaForCausalLM(LlamaConfig(**decoder)).eval()
         case "qwen2":
             return Qwen2ForCausalLM(Qwen2Config(**decoder)).eval()
-        case "mistral":  # a sliding window, which prepared masks cannot express for this engine
+        case "qwen3":  # normalises every head's queries and keys
+            model = Qwen3ForCausalLM(Qwen3Config(**decoder, head_dim=16)).eval()
+            with torch.no_grad():
+                for layer in model.model.layers:
+                    layer.self_attn.q_norm.weight.uniform_(0.5, 2.0)
+            return model
+        case "mistral":
+            return MistralForCausalLM(MistralConfig(**decoder, sliding_window=None)).eval()
+        case "windowed":  # a sliding window, which prepared masks cannot express for this engine
             return MistralForCausalLM(MistralConfig(**decoder, sliding_window=16)).eval()
         case "gpt2":
             shape = {"n_embd": 48, "n_layer": 2, "n_head": 4, "n_positions": 256}

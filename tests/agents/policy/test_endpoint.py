@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+from agentgym.agents.loop import Job, collect_trees
 from agentgym.agents.policy.endpoint import EndpointPolicy
 from agentgym.agents.policy.types import Policy, Request
 from agentgym.errors import EndpointError, PolicyError, UsageError
 from tests.agents.model_server import Answer, Server, completion
+from tests.toy import TEXT_ID, register_toys
+
+register_toys()
 
 KEY = "sk-secret-0123456789"
 
@@ -189,3 +193,20 @@ def test_senseless_arguments_are_refused():
 def test_observations_without_text_are_refused(policy):
     with pytest.raises(PolicyError, match="text view"):
         policy().act([Request(0, 0, [1, 2])])
+
+
+def test_branches_of_a_tree_go_on_with_the_conversation(server, policy):
+    """Branches part after two turns: each sends these two and its own, never those of the other."""
+    server.answer = lambda body, number: completion("right" if number <= 2 else "wait")
+    with policy(concurrency=1) as made:
+        job = Job(TEXT_ID, seed=3, trajectory=0)
+        found = collect_trees(made, [job], branching=2, branch_at=(2,))
+        assert not made._turns
+    steps = found.steps
+    assert steps.parent_t[steps.trajectory == 1][0] == 1
+    chats = [body["messages"] for body in server.bodies]
+    branch = chats[(steps.trajectory == 0).sum()]  # the root is played to its end first
+    assert [m["content"] for m in branch if m["role"] == "assistant"] == ["right", "right"]
+    assert len(branch) == 5
+    assert branch[:4] == chats[2][:4]
+    assert all(len(chat) == 2 * t + 1 for chat, t in zip(chats, steps.t, strict=True))

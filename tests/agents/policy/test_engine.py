@@ -15,13 +15,9 @@ from agentgym.agents.policy.sampling import behaviour
 from agentgym.errors import UsageError
 
 WAYS = {
-    "llama": "stock",
-    "llama-eager": "stock",
-    "qwen2": "stock",
-    "gpt2": "model",
-    "gpt2-eager": "model",
-    "mistral": "whole",
-}
+    "llama": "stock", "llama-eager": "stock", "qwen2": "stock", "qwen3": "stock", "mistral": "stock",
+    "gpt2": "model", "gpt2-eager": "model", "windowed": "whole",
+}  # fmt: skip
 KINDS = list(WAYS)
 STOPS = frozenset(range(2, 8))
 NEVER = frozenset({97})  # outside the vocabulary
@@ -84,7 +80,7 @@ def test_scores_equal_full_sequences(model_of, kind):
             np.testing.assert_allclose(logprobs, whole(model, prompt, option), atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["llama", "mistral"])
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "windowed"])
 def test_log_probabilities_of_sampled_tokens(model_of, kind):
     """Raw: the model's own. Behaviour: the nucleus at the temperature, computed directly from the model's logits."""
     model = model_of(kind)

@@ -161,6 +161,56 @@ def test_equal_situations_are_computed_once(small):
     assert policy.engine.memo_hits == 17
 
 
+@pytest.mark.parametrize("admissible", [None, ("turn left", "forward key")])
+def test_a_turn_feeds_only_what_is_new(small, admissible):
+    """The prompt of a segment's next turn is the tokens added to it; those before it are not fed again."""
+    policy = make(small, mode="score" if admissible else "generate")
+    fed, answered = 0, 0
+    for step in range(4):
+        [decision] = policy.act([request(0, step, admissible=admissible, greedy=True)])
+        segment = decision.segment
+        assert segment.index == 0
+        # Of the former action: all its tokens when it was scored (they were in a tree), else the last, never fed yet.
+        carried = answered if admissible else min(answered, 1)
+        answered = len(segment.action)
+        own = 2 if admissible else answered - 1  # the first token of each candidate; all generated ones but the last
+        assert policy.engine.fed_tokens - fed == carried + len(segment.prompt) + own
+        fed = policy.engine.fed_tokens
+
+
+def test_equal_prompts_are_generated_from_one_computation(small):
+    """Four episodes in the same state: the prompt once, then one token a row to branch from, then each its own."""
+    policy = make(small, mode="generate")
+    decisions = policy.act([request(e, see="you see 1", seed=3) for e in range(4)])
+    prompt = len(decisions[0].segment.prompt)
+    assert prompt > 8
+    new = sum(len(d.segment.action) - 1 for d in decisions)
+    assert policy.engine.fed_tokens <= prompt + 4 + new
+    assert policy.engine.fed_tokens < 4 * prompt
+
+
+@pytest.mark.parametrize("admissible", [None, ACTIONS])
+def test_a_new_version_of_the_weights_leaves_nothing_of_the_old(admissible):
+    """They are put in so that nothing but the version tells: what was kept would be used if it were there."""
+    old, tokenizer = small_model(TEXTS, hidden=32, heads=2, seed=1)
+    new, _ = small_model(TEXTS, hidden=32, heads=2, seed=2)
+    for model in (old, new):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(4)
+    policy = make((old, tokenizer))
+    [first] = policy.act([request(0, 0, admissible=admissible, greedy=True)])
+    for mine, theirs in zip(old.parameters(), new.parameters(), strict=True):
+        mine.data = theirs.data.clone()
+    policy.set_weights_version(1)
+    [got] = policy.act([request(0, 1, admissible=admissible, greedy=True)])
+    prompt = [*first.segment.prompt.tolist(), *first.segment.action.tolist(), *got.segment.prompt.tolist()]
+    with torch.no_grad():
+        logits = new(torch.tensor([prompt + got.segment.action.tolist()])).logits[0, len(prompt) - 1 : -1].double()
+    want = torch.log_softmax(logits, -1).gather(1, torch.from_numpy(got.segment.action)[:, None])[:, 0].numpy()
+    np.testing.assert_allclose(got.segment.logprob, want, atol=1e-4)
+
+
 def test_generated_text_becomes_an_action(small):
     [plain] = make(small, mode="generate").act([request(greedy=True)])
     assert isinstance(plain.action, str)
