@@ -210,7 +210,7 @@ class TransformersPolicy:
         decisions = []
         for request, plan, action in zip(requests, self._plan(requests), actions, strict=True):
             candidates, chosen = None, -1
-            tokens = self.template.action(self.render(action)) + self.template.end
+            tokens = self.written(action)
             if self._scores(request):
                 candidates = self._candidates(request)
                 chosen = next((k for k, a in enumerate(request.admissible or ()) if a == action), -1)
@@ -222,6 +222,10 @@ class TransformersPolicy:
             decisions.append(Decision(action, segment))
             self._commit(request, plan, decisions[-1])
         return decisions
+
+    def written(self, action: Any) -> tuple[int, ...]:
+        """The tokens of an action as a model that generates would write it, end mark included."""
+        return self.template.action(self.render(action)) + self.template.end
 
     def fork(self, parent: int, child: int) -> None:
         """The episode ``child`` goes on with a copy of what ``parent`` has seen so far (tree rollouts)."""

@@ -62,8 +62,9 @@ class TrainConfig:
     """Steps in one warm-start batch."""
     demo_smoothing: float = 0.0
     """Share of the warm start's target that goes to uniformly random applicable actions, so that the clone explores."""
-    demo_play: int = 4
-    """Episodes of random play that show them when actions are generated (scored ones come with their candidates)."""
+    demo_play: int = 0
+    """Episodes of random play from where the demonstrations end, to show what else can be said to a model that writes
+    its actions (scored ones come with their candidates); those that happen to succeed are left out."""
 
     updates: int = 50
     """Policy-gradient updates."""
@@ -140,10 +141,6 @@ class TrainConfig:
                 raise UsageError(f"{name} must not be negative, got {getattr(self, name)}")
         if not 0 <= self.demo_smoothing < 1:
             raise UsageError(f"demo_smoothing must lie in [0, 1), got {self.demo_smoothing}")
-        if self.demo_smoothing and self.mode == "generate" and not self.demo_play:
-            raise UsageError(
-                "demo_smoothing with generated actions needs random play: demo_play must be positive, got 0"
-            )
         if not 0 < self.clip < 1:
             raise UsageError(f"clip must lie in (0, 1), got {self.clip}")
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from agentgym.agents.policy.tree import Tree, tree
 from agentgym.agents.train.config import Aggregation
 from agentgym.errors import UsageError
 from agentgym.tokens import CandidateSet, TokenStep
@@ -49,19 +50,22 @@ class Example:
         return list(self.actions) if self.candidates is None else list(self.candidates)
 
     @property
+    def tree(self) -> Tree:
+        """The sequences as a tree, shared beginnings once."""
+        return tree(tuple(self.sequences))
+
+    @property
     def single(self) -> bool:
         """Scored, and every candidate is one token: the logits behind the prefix say it all."""
         return self.candidates is not None and all(len(c) == 1 for c in self.candidates)
 
-    @property
-    def rows(self) -> int:
-        """Sequences in a forward pass."""
-        return 1 if self.single else len(self.sequences)
-
-    @property
-    def length(self) -> int:
-        """Tokens in the longest of them."""
-        return len(self.prefix) + (0 if self.single else max(len(s) for s in self.sequences) - 1)
+    def size(self, packed: bool) -> tuple[int, int]:
+        """Sequences in a forward pass, and the tokens of the longest; ``packed``: all in one row."""
+        if self.single:
+            return 1, len(self.prefix)
+        if packed:
+            return 1, len(self.prefix) + len(self.tree.tokens)
+        return len(self.sequences), len(self.prefix) + max(map(len, self.sequences)) - 1
 
 
 def step_weights(tokens: Sequence[TokenStep], aggregation: Aggregation, horizon: int = 1) -> list[float]:

@@ -16,7 +16,7 @@ from transformers.cache_utils import DynamicLayer
 from agentgym.agents.train.examples import Example
 from agentgym.tokens import TokenStep
 
-__all__ = ["Forward", "choice_probabilities", "forward"]
+__all__ = ["Forward", "choice_probabilities", "forward", "packs"]
 
 
 _WORTH_SHARING = 8
@@ -52,26 +52,38 @@ class Forward:
         return values.repeat_interleave(self.lengths, dim=0).T
 
 
-def forward(model: Any, examples: Sequence[Example], *, temperature: float = 1.0, hidden: bool = False) -> Forward:
+def forward(
+    model: Any,
+    examples: Sequence[Example],
+    *,
+    temperature: float = 1.0,
+    hidden: bool = False,
+    packed: bool = False,
+) -> Forward:
     """Run everything the examples need as one right-padded batch; a prefix common to all is computed once.
 
     Causal attention never looks ahead, so right padding needs no mask; logits are computed only from the first
     position that predicts an action token. Scored choices are a softmax over candidates of (sum of raw
     log-probabilities / temperature); generated tokens a softmax over the vocabulary of (logits / temperature).
+
+    Args:
+        packed: all actions behind one prefix share one row, as a tree whose branches do not see each other. The result
+            is the same; only for models that take prepared masks (`packs`).
     """
     device = next(model.parameters()).device
+    packed = packed and not all(e.single for e in examples)
     sequences: list[npt.NDArray[np.int64]] = []
     first_row: list[int] = []
     for e in examples:
         first_row.append(len(sequences))
         if e.single:
             sequences.append(e.prefix)
+        elif packed:
+            sequences.append(np.concatenate((e.prefix, np.array(e.tree.tokens, dtype=np.int64))))
         else:
             sequences += [np.concatenate((e.prefix, np.array(s[:-1], dtype=np.int64))) for s in e.sequences]
     cache = DynamicCache(config=model.config)
-    # sliding windows and recurrent layers keep no plain keys and values that rows could share
-    plain = all(type(layer) is DynamicLayer for layer in cache.layers)
-    shared = _shared_prefix(sequences, least=min(len(e.prefix) for e in examples) - 1) if plain else 0
+    shared = _shared_prefix(sequences, least=min(len(e.prefix) for e in examples) - 1) if _plain(cache) else 0
     width = max(map(len, sequences)) - shared
     ids = np.zeros((len(sequences), width), dtype=np.int64)
     for row, s in enumerate(sequences):
@@ -80,6 +92,8 @@ def forward(model: Any, examples: Sequence[Example], *, temperature: float = 1.0
     keep: dict[str, Any] = {"logits_to_keep": width + shared - offset}
     if "logits_to_keep" not in inspect.signature(model.forward).parameters:
         keep, offset = {}, shared
+    if packed:
+        keep |= _tree_masks(examples, width, shared, model.dtype, device)
     past = _share(cache, model, sequences[0][:shared], len(sequences)) if shared else None
     out = model(
         input_ids=torch.from_numpy(ids).to(device),
@@ -93,7 +107,7 @@ def forward(model: Any, examples: Sequence[Example], *, temperature: float = 1.0
         part
         for part in (
             _single(out.logits, examples, first_row, offset, temperature),
-            _sequences(out.logits, examples, first_row, offset, temperature),
+            _sequences(out.logits, examples, first_row, offset, temperature, packed),
         )
         if part is not None
     ]
@@ -111,6 +125,32 @@ def forward(model: Any, examples: Sequence[Example], *, temperature: float = 1.0
         entropy=entropy,
         hidden=hiddens,
     )
+
+
+@torch.no_grad()
+def packs(model: Any) -> bool:
+    """Whether `forward` may pack with this model: tried on ragged examples, against a row for each action."""
+    if not _plain(DynamicCache(config=model.config)):
+        return False  # a window longer than the probe would not show in it
+    vocabulary = int(model.config.get_text_config().vocab_size)
+    actions = [tuple(t % vocabulary for t in a) for a in ((1, 2, 0), (1, 3, 0), (4, 0))]
+    examples = [
+        Example(np.arange(n) % vocabulary, None, 1.0, {a: [np.zeros(len(a)), 0.0, 0.0, 0.0] for a in actions})
+        for n in (7, 3)
+    ]
+    try:
+        got = forward(model, examples, packed=True).logprob
+    except (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError):
+        return False  # the model takes no prepared mask or positions: that is the answer, not a fault
+    wanted = forward(model, examples).logprob
+    # rounding, also in half precision, is far below what a wrong mask or position does to a model that uses them
+    tolerance = 1e-3 if model.dtype == torch.float32 else 0.05
+    return bool(((got - wanted).abs().max() <= tolerance * wanted.abs().max()).item())
+
+
+def _plain(cache: DynamicCache) -> bool:
+    """Keys and values that rows can share: not those of sliding windows and recurrent layers."""
+    return all(type(layer) is DynamicLayer for layer in cache.layers)
 
 
 def _shared_prefix(sequences: Sequence[npt.NDArray[np.int64]], least: int) -> int:
@@ -135,6 +175,26 @@ def _share(cache: DynamicCache, model: Any, prefix: npt.NDArray[np.int64], rows:
         layer.keys = layer.keys.expand(rows, -1, -1, -1)
         layer.values = layer.values.expand(rows, -1, -1, -1)
     return cache
+
+
+def _tree_masks(
+    examples: Sequence[Example], width: int, shared: int, dtype: torch.dtype, device: torch.device
+) -> dict[str, torch.Tensor]:
+    """What tells the model that a row's actions are alternatives: who sees whom, and where everyone stands."""
+    visible = np.broadcast_to(
+        np.tri(width, shared + width, shared, dtype=np.bool_), (len(examples), width, shared + width)
+    )
+    visible = visible.copy()
+    positions = np.tile(np.arange(shared, shared + width), (len(examples), 1))
+    for row, e in enumerate(examples):
+        if not e.single and e.tree.tokens:
+            first = len(e.prefix) - shared
+            last = first + len(e.tree.tokens)
+            visible[row, first:last, shared + first : shared + last] = e.tree.visible
+            positions[row, first:last] = len(e.prefix) + e.tree.depth
+    mask = torch.zeros(visible.shape, dtype=dtype, device=device)
+    mask.masked_fill_(~torch.from_numpy(visible).to(device), torch.finfo(dtype).min)
+    return {"attention_mask": mask[:, None], "position_ids": torch.from_numpy(positions).to(device)}
 
 
 _Part = tuple[list[tuple[Example, list[Any]]], torch.Tensor, list[int], list[int], torch.Tensor]
@@ -176,7 +236,12 @@ def _entropy(table: torch.Tensor) -> torch.Tensor:
 
 
 def _sequences(
-    logits: torch.Tensor, examples: Sequence[Example], first_row: list[int], offset: int, temperature: float
+    logits: torch.Tensor,
+    examples: Sequence[Example],
+    first_row: list[int],
+    offset: int,
+    temperature: float,
+    packed: bool,
 ) -> _Part | None:
     """Generated actions, and choices among candidates of several tokens: one row of logits per token."""
     where = [k for k, e in enumerate(examples) if not e.single]
@@ -192,9 +257,10 @@ def _sequences(
     for k in where:
         e = examples[k]
         for i, sequence in enumerate(e.sequences):
-            n = len(sequence)
-            rows += [first_row[k] + i] * n
-            positions += range(len(e.prefix) - 1 - offset, len(e.prefix) - 1 - offset + n)
+            n, last = len(sequence), len(e.prefix) - 1 - offset
+            rows += [first_row[k] + (0 if packed else i)] * n
+            # feature 0 of a tree is the prefix's last token, feature 1 + j its node j
+            positions += [last + e.tree.edges[j][0] for j in e.tree.paths[i]] if packed else range(last, last + n)
             tokens += sequence
             owner += [count] * n
             scale += [temperature if e.candidates is None else 1.0] * n

@@ -20,9 +20,9 @@ not clipped; no early stop on divergence.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ from torch import nn
 
 from agentgym.agents.train.config import Aggregation
 from agentgym.agents.train.examples import Example, build_examples, step_weights
-from agentgym.agents.train.forward import forward
+from agentgym.agents.train.forward import forward, packs
 from agentgym.errors import UsageError
 from agentgym.tokens import TokenStep, TokenTable
 
@@ -110,34 +110,32 @@ class Learner:
 
     def fit_demonstrations(
         self,
-        tokens: Sequence[TokenStep],
+        tokens: Sequence[TokenStep] | Callable[[int], Sequence[TokenStep]],
         *,
         epochs: int,
         batch: int,
         smoothing: float = 0.0,
-        play: Sequence[TokenStep] = (),
     ) -> Iterator[float]:
         """Supervised warm start: raise the probability of the demonstrated actions; yields each epoch's mean loss.
 
         Equal steps are summed, so ``batch`` counts distinct prefixes.
 
         Args:
-            smoothing: share of the target that goes to other actions: to every candidate alike where steps were scored,
-                to ``play`` where they were generated.
-            play: steps of random play, each distinct action weighing the same; only with generated demonstrations.
+            tokens: the steps, each counting the same; or a function that draws the steps of a pass, given its number
+                (`Lessons`). Of drawn steps each *token* counts the same, so that the loss is the likelihood of whole
+                actions and its minimum the distribution they are drawn from, however many tokens spell an action.
+            smoothing: share of the target that goes to every candidate alike; for scored steps.
         """
-        weights = step_weights(tokens, "step-mean")
-        if play:
-            weights = [w * (1.0 - smoothing) for w in weights]
-            # every action alike, however seldom it was possible: a door is in front far less often than a floor
-            said = Counter(tuple(s.action.tolist()) for s in play)
-            weights += [smoothing / (len(said) * said[a] * len(a)) for a in (tuple(s.action.tolist()) for s in play)]
-        steps = [*tokens, *play]
-        examples = build_examples(steps, np.ones(len(steps)), weights)
-        if smoothing and not play:
-            for e in examples:
+        examples = None
+        if not callable(tokens):
+            examples = build_examples(tokens, np.ones(len(tokens)), step_weights(tokens, "step-mean"))
+            for e in examples if smoothing else ():
                 _smooth(e, smoothing)
         for epoch in range(epochs):
+            if callable(tokens):
+                drawn = tokens(epoch)
+                examples = build_examples(drawn, np.ones(len(drawn)), step_weights(drawn, "token-mean"))
+            assert examples is not None  # built above, or just now
             order = np.random.default_rng([self.seed, 0xD0, epoch]).permutation(len(examples))
             total = 0.0
             for part in _chunks(order, batch):
@@ -212,25 +210,35 @@ class Learner:
 
     def _micro(self, examples: list[Example]) -> Iterator[list[Example]]:
         """Cut into parts of at most `micro_tokens` padded tokens, similar lengths together."""
-        examples = sorted(examples, key=lambda e: e.length)
+        packed = self._packed(examples)
+        sizes = [e.size(packed) for e in examples]
         part: list[Example] = []
         rows = 0
-        for e in examples:
-            more = e.rows
-            if part and (rows + more) * e.length > self.micro_tokens:
+        for k in sorted(range(len(examples)), key=lambda k: sizes[k][1]):
+            more, length = sizes[k]
+            if part and (rows + more) * length > self.micro_tokens:
                 yield part
                 part, rows = [], 0
-            part.append(e)
+            part.append(examples[k])
             rows += more
         if part:
             yield part
 
+    def _packed(self, examples: list[Example]) -> bool:
+        """Whether the actions behind one prefix can share it in a forward pass, and there are any to share."""
+        return not all(e.single for e in examples) and self._takes_masks
+
+    @cached_property
+    def _takes_masks(self) -> bool:
+        return packs(self.model)
+
     def _likelihood_loss(self, examples: list[Example]) -> torch.Tensor:
-        out = forward(self.model, examples)
+        out = forward(self.model, examples, packed=self._packed(examples))
         return -(out.logprob * out.numbers()[0]).sum()
 
     def _policy_loss(self, examples: list[Example], stats: UpdateStats) -> torch.Tensor:
-        out = forward(self.model, examples, temperature=self.temperature, hidden=self.value_head is not None)
+        hidden = self.value_head is not None
+        out = forward(self.model, examples, temperature=self.temperature, hidden=hidden, packed=self._packed(examples))
         up, down, weight = out.numbers()
         ratio = torch.exp(out.logprob - out.old())
         clipped = ratio.clamp(1.0 - self.clip_low, 1.0 + self.clip_high)
@@ -247,7 +255,7 @@ class Learner:
             loss = loss - self.entropy * entropy
         if self.kl:
             with torch.no_grad():
-                base = forward(self.reference, examples, temperature=self.temperature)
+                base = forward(self.reference, examples, temperature=self.temperature, packed=self._packed(examples))
             gap = base.logprob - out.logprob
             kl = (weight * (torch.exp(gap) - gap - 1.0)).sum()
             loss = loss + self.kl * kl
@@ -266,7 +274,7 @@ def _smooth(example: Example, smoothing: float) -> None:
     """Spread a share of the example's weight evenly over its candidates."""
     candidates = example.candidates
     if candidates is None:
-        raise UsageError("smoothing generated demonstrations needs steps of random `play`, got none")
+        raise UsageError("smoothing generated demonstrations needs their applicable actions: draw them with `Lessons`")
     for entry in example.actions.values():
         entry[1] *= 1.0 - smoothing
     for c in candidates:

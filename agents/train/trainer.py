@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +21,9 @@ from agentgym.agents.evaluate.stats import wilson
 from agentgym.agents.loop import Collector, Job, Rollouts
 from agentgym.agents.policy.simple import OraclePolicy, RandomPolicy
 from agentgym.agents.policy.transformers import TransformersPolicy
-from agentgym.agents.policy.types import Policy
 from agentgym.agents.train.checkpoints import newest_checkpoint, read_checkpoint, write_checkpoint
 from agentgym.agents.train.config import TrainConfig
-from agentgym.agents.train.demonstrations import Demonstrator, cut_at
+from agentgym.agents.train.demonstrations import Demonstrator, Handover, Lessons, cut_at
 from agentgym.agents.train.learner import Learner, UpdateStats
 from agentgym.agents.train.models import build_policy, frozen_copy
 from agentgym.agents.train.splits import Part, Split
@@ -32,7 +31,7 @@ from agentgym.errors import UsageError
 from agentgym.rewards import Recipe, recipe
 from agentgym.runs import Run
 from agentgym.steps import StepTable
-from agentgym.tokens import TokenStep, TokenTable
+from agentgym.tokens import CandidateSet, TokenStep, TokenTable
 
 __all__ = ["Progress", "Score", "Trainer", "train"]
 
@@ -94,6 +93,7 @@ class Trainer:
         self.learner = self._new_learner()
         self.updates_done = 0
         self.updates_skipped = 0
+        self.play_left_out = 0
         self.env_steps = 0
         self.cpu_seconds = 0.0
         self._progress = progress or (lambda *_: None)
@@ -132,33 +132,66 @@ class Trainer:
         if not c.demos:
             return
         with self._cpu():
-            shown = self._show(OraclePolicy(), c.demos)
-            tokens = cut_at(shown, self.milestones, c.demo_until)
-            play: list[TokenStep] = []
-            if c.demo_smoothing and c.mode == "generate":
-                play = list(self._show(RandomPolicy(), c.demo_play, first=c.demos).tokens.steps())
+            seeds = self.split.take("train", c.demos, distinct=True)
+            oracle = Demonstrator(self.policy, OraclePolicy())
+            tokens = cut_at(self._show(oracle, seeds), self.milestones, c.demo_until)
+            lessons = self._lessons(seeds, tokens, oracle.applicable) if c.mode == "generate" else None
             self.learner.set_lr(c.demo_lr)
             losses = self.learner.fit_demonstrations(
-                tokens, epochs=c.demo_epochs, batch=c.demo_batch, smoothing=c.demo_smoothing, play=play
+                lessons or tokens,
+                epochs=c.demo_epochs,
+                batch=c.demo_batch,
+                smoothing=0.0 if lessons else c.demo_smoothing,
             )
             for epoch, loss in enumerate(losses):
                 self._progress("demonstrations", epoch + 1, c.demo_epochs, f"loss {loss:.3f}")
             self.policy.flush()
         # the optimiser's moments belong to another loss: start the policy gradient with fresh ones
         self.learner = self._new_learner()
-        self._log(phase="demonstrations", episodes=c.demos, steps=len(tokens), loss=loss if c.demo_epochs else None)
+        self._log(
+            phase="demonstrations",
+            episodes=c.demos,
+            steps=len(tokens),
+            play_steps=len(lessons.played) if lessons else 0,
+            play_left_out=self.play_left_out,
+            loss=loss if c.demo_epochs else None,
+        )
 
-    def _show(self, teacher: Policy, episodes: int, *, first: int = 0) -> Rollouts:
-        """Episodes of a teacher on distinct training instances, in the student's tokens."""
+    def _show(self, demonstrator: Demonstrator, seeds: Sequence[int], *, first: int = 0) -> Rollouts:
+        """An episode on each seed's instance, in the student's tokens, numbered from ``first``."""
         c = self.config
-        seeds = self.split.take("train", first + episodes, distinct=True)[first:]
         base = _DEMOS + first
         jobs = [Job(c.env, seed, base + k, group=base + k, kwargs=c.env_kwargs) for k, seed in enumerate(seeds)]
         with Collector(slots=c.slots) as collector:
-            shown = collector.collect(Demonstrator(self.policy, teacher), jobs, seed=c.seed, deterministic=True)
+            shown = collector.collect(demonstrator, jobs, seed=c.seed, deterministic=True)
         if shown.errors:
             raise UsageError(f"a demonstration failed: {next(iter(shown.errors.values()))}")
         return shown
+
+    def _lessons(
+        self,
+        seeds: Sequence[int],
+        demonstrated: Sequence[TokenStep],
+        applicable: Mapping[tuple[int, int], CandidateSet],
+    ) -> Lessons | None:
+        """What to teach beside the demonstrations to a model that writes its actions; None where nothing.
+
+        Random play goes on from where the demonstrations were cut: episode k from demonstration k modulo their number;
+        where those are whole, from its start. Episodes that happen to succeed are left out, so that no play shows more
+        of the way than the demonstrations do.
+        """
+        c = self.config
+        if not (c.demo_smoothing or c.demo_play):
+            return None
+        cut = {s.trajectory: s.t + 1 for s in demonstrated} if c.demo_until else {}
+        begins = {_DEMOS + c.demos + k: cut.get(_DEMOS + k % c.demos, 0) for k in range(c.demo_play)}
+        player = Demonstrator(self.policy, Handover(OraclePolicy(), RandomPolicy(), begins))
+        shown = self._show(player, [seeds[k % c.demos] for k in range(c.demo_play)], first=c.demos)
+        ends = shown.steps.trajectories
+        won = set(ends.id[ends.success].tolist())
+        self.play_left_out = len(won)
+        played = [s for s in shown.tokens.steps() if s.t >= begins[s.trajectory] and s.trajectory not in won]
+        return Lessons(demonstrated, played, {**applicable, **player.applicable}, c.demo_smoothing, c.seed)
 
     def train(self) -> None:
         """All remaining updates; an interrupt (Ctrl-C) stops after the update in hand and saves."""

@@ -11,10 +11,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 from agentgym.agents.train.examples import build_examples, step_weights
-from agentgym.agents.train.forward import choice_probabilities, forward
+from agentgym.agents.train.forward import choice_probabilities, forward, packs
 from agentgym.agents.train.learner import Learner, UpdateStats
 from agentgym.tokens import TokenStep
 
@@ -222,14 +222,58 @@ def test_a_shared_prefix_is_computed_once_with_the_same_gradient(
     advantages = np.random.default_rng(8).normal(size=16)
     examples = build_examples(steps, advantages, step_weights(steps, "step-mean"))
     found, widths = [], []
+    learners = [Learner(model) for _ in range(2)]
+    assert all(learner._takes_masks for learner in learners)
     monkeypatch.setattr(
         model, "forward", lambda *a, _real=model.forward, **k: widths.append(k["input_ids"].shape) or _real(*a, **k)
     )
-    for least in (8, 1000):
+    for least, learner in zip((8, 1000), learners, strict=True):
         monkeypatch.setattr("agentgym.agents.train.forward._WORTH_SHARING", least)
         model.zero_grad()
-        Learner(model)._policy_loss(examples, UpdateStats()).backward()
+        learner._policy_loss(examples, UpdateStats()).backward()
         found.append(gradient(model))
     torch.testing.assert_close(found[0], found[1], atol=1e-6, rtol=1e-4)
     assert widths[0] == (1, 10)
     assert widths[1][1] == widths[2][1] - 10
+
+
+@pytest.mark.parametrize("goal", [0, 10])
+@pytest.mark.parametrize("kind", ["single", "several", "generated"])
+def test_packed_actions_share_their_prefix_with_the_same_result(model: Any, kind: str, goal: int) -> None:
+    """One row a prefix, whatever was done there: values and gradients of a row for each action."""
+    begin = np.arange(goal) % VOCABULARY
+    steps = [replace(s, prefix=np.concatenate((begin, s.prefix))) for s in token_steps(model, 40, kind=kind, seed=9)]
+    examples = build_examples(steps, np.ones(40), step_weights(steps, "step-mean"))
+    several = [e for e in examples if len(e.sequences) > 1]
+    assert [e.size(True)[0] for e in several] == [1] * 3
+    assert [e.size(False)[0] for e in several] == [1 if kind == "single" else len(e.sequences) for e in several]
+    found = []
+    for packed in (False, True):
+        model.zero_grad()
+        out = forward(model, examples, temperature=0.7, hidden=True, packed=packed)
+        assert out.hidden is not None
+        (out.logprob * out.numbers()[0]).sum().backward()
+        found.append((out.logprob, out.entropy, out.hidden, gradient(model)))
+    for plain, tree in zip(*found, strict=True):
+        torch.testing.assert_close(tree, plain, atol=2e-6, rtol=1e-4)
+
+
+def test_what_cannot_be_packed_is_found_out(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sliding windows, models without positions, and models that ignore the mask get a row for each action."""
+    assert packs(model)
+    windowed = MistralConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        sliding_window=512,
+    )
+    assert not packs(MistralForCausalLM(windowed).eval())
+    monkeypatch.setattr(
+        model, "forward", lambda *a, _real=model.forward, **k: _real(*a, **k | {"attention_mask": None})
+    )
+    assert not packs(model)
+    monkeypatch.setattr(model, "forward", lambda input_ids, past_key_values=None, **k: None)
+    assert not packs(model)

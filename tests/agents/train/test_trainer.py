@@ -155,10 +155,11 @@ def test_too_few_instances_are_said() -> None:
 def test_demonstrations_end_where_they_are_cut() -> None:
     """What the quickstart claims: nothing after the key is ever shown."""
     from agentgym.agents.policy.simple import OraclePolicy
-    from agentgym.agents.train.demonstrations import cut_at
+    from agentgym.agents.train.demonstrations import Demonstrator, cut_at
 
     trainer = Trainer(SMALL)
-    shown = trainer._show(OraclePolicy(), 4)
+    seeds = trainer.split.take("train", 4, distinct=True)
+    shown = trainer._show(Demonstrator(trainer.policy, OraclePolicy()), seeds)
     assert shown.steps.trajectories.success.all()
     cut = cut_at(shown, trainer.milestones, "has_key")
     key = 1 << trainer.milestones.index("has_key")
