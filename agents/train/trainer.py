@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +90,7 @@ class Trainer:
         self.policy = policy if policy is not None else build_policy(config)
         if not self.policy.trainable:
             raise UsageError(f"this policy cannot be trained: {self.policy.untrainable_reason}")
-        self.collector = Collector(slots=config.slots, workers=config.workers, step_timeout=config.step_timeout)
+        self.collector = Collector(slots=config.slots, workers=config.workers, step_timeout=config.step_timeout or None)
         self.learner = self._new_learner()
         self.updates_done = 0
         self.updates_skipped = 0
@@ -154,7 +154,7 @@ class Trainer:
         seeds = self.split.take("train", first + episodes, distinct=True)[first:]
         base = _DEMOS + first
         jobs = [Job(c.env, seed, base + k, group=base + k, kwargs=c.env_kwargs) for k, seed in enumerate(seeds)]
-        with Collector(slots=c.slots) as collector:
+        with Collector(slots=c.slots, step_timeout=c.step_timeout or None) as collector:
             shown = collector.collect(Demonstrator(self.policy, teacher), jobs, seed=c.seed, deterministic=True)
         if shown.errors:
             raise UsageError(f"a demonstration failed: {next(iter(shown.errors.values()))}")
@@ -243,10 +243,22 @@ class Trainer:
             keep=("text", "action") if self._stored(k) else (),
         )
 
-    def measure(self, part: Part, episodes: int, *, update: int, greedy: bool = False, label: str = "") -> Score:
-        """Success on ``episodes`` distinct held-out instances, one episode each."""
+    def measure(
+        self,
+        part: Part,
+        episodes: int,
+        *,
+        update: int,
+        greedy: bool = False,
+        label: str = "",
+        seeds: Sequence[int] | None = None,
+    ) -> Score:
+        """Success on ``episodes`` distinct held-out instances, one episode each.
+
+        They are the first ones of the part, the same for every ``config.seed``; ``seeds`` names others.
+        """
         c = self.config
-        seeds = self.split.take(part, episodes, distinct=True)
+        seeds = self.split.take(part, episodes, distinct=True) if seeds is None else seeds[:episodes]
         base = (_TEST if part == "test" else _VALIDATION) + (2 * update + greedy) * (1 << 20)
         jobs = [
             Job(c.env, seed, base + i, group=base + i, kwargs=c.env_kwargs, greedy=greedy)
