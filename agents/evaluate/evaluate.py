@@ -127,7 +127,8 @@ def evaluate(
         episodes: at most so many seeds of each environment.
         repeats: episodes of each seed.
         run: stores steps (with the texts of observations and actions) and tokens; what it holds already is not played
-            again, so an evaluation that was stopped goes on when called again with the same arguments.
+            again, so an evaluation that was stopped goes on when called again with the same arguments. When the policy
+            fails for good, or on Ctrl-C, the episodes that had ended are stored before that is raised.
         tags: given to `Run.append`; by default ``phase="test"``.
         first_trajectory: number of the first episode, for a run that holds others too.
         greedy: take the policy's most probable action.
@@ -147,6 +148,11 @@ def evaluate(
     parts = [done] if len(done.steps.trajectories) else []
     left = [job for job in jobs if job.trajectory not in set(done.steps.trajectories.id.tolist())]
     size = max(64, 4 * slots)
+
+    def keep(part: Rollouts) -> None:
+        if run is not None and len(part.steps.trajectories):
+            run.append(part, None, **stored_as)
+
     with Collector(slots=slots, workers=workers) as collector:
         for start in range(0, len(left), size):
             part = collector.collect(
@@ -155,10 +161,10 @@ def evaluate(
                 deterministic=deterministic,
                 seed=seed,
                 on_episode=on_episode,
+                on_cut=keep,
                 keep=("text", "action", "said", "error") if run is not None else (),
             )
-            if run is not None:
-                run.append(part, None, **stored_as)
+            keep(part)
             parts.append(part)
     made = {item.env: milestone_names(item.env, item.kwargs) for item in chosen.items}
     table = StepTable.concat(p.steps for p in parts)

@@ -99,6 +99,7 @@ class Collector:
         seed: int = 0,
         weights_version: int = 0,
         on_episode: Callable[[Ended], object] | None = None,
+        on_cut: Callable[[Rollouts], object] | None = None,
         keep: Sequence[str] = (),
     ) -> Rollouts:
         """Play every job to its end.
@@ -112,6 +113,8 @@ class Collector:
             seed: of the run; keys the policy's randomness.
             weights_version: written into the tables.
             on_episode: called after each episode.
+            on_cut: called with the episodes that had ended when an error (of the policy, say) or Ctrl-C cuts the call
+                short, just before that is raised: so what was played is not lost.
             keep: text columns to keep as extras: any of "text", "action", "said", "error".
 
         Raises:
@@ -120,7 +123,13 @@ class Collector:
         if self._closed:
             raise UsageError("this Collector is closed; make another")
         ledger = Ledger(weights_version=weights_version, keep=keep, on_episode=on_episode)
-        return _Play(self._seats, policy, jobs, ledger, deterministic, seed).run()
+        play = _Play(self._seats, policy, jobs, ledger, deterministic, seed)
+        try:
+            return play.run()
+        except BaseException:
+            if on_cut is not None:
+                on_cut(ledger.rollouts(0.0, 0.0))
+            raise
 
 
 def collect(
@@ -185,6 +194,7 @@ class _Play:
         finally:
             for seat, live in self.live.items():
                 self.seats.abandon(seat)
+                self.ledger.drop(live)
                 self.policy.end(live.job.trajectory)
         return self.ledger.rollouts(time.perf_counter() - began, self.acting)
 

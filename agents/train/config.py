@@ -134,7 +134,7 @@ class TrainConfig:
                 raise UsageError(f"{name} must be positive, got {getattr(self, name)}")
         counts = (
             "demos demo_epochs demo_play updates validate_every validation_episodes test_episodes checkpoint_every "
-            "workers keep_steps step_timeout entropy kl value_weight weight_decay"
+            "seed workers keep_steps step_timeout entropy kl value_weight weight_decay"
         )
         for name in counts.split():
             if getattr(self, name) < 0:

@@ -124,6 +124,22 @@ class Trainer:
             seed=c.seed,
         )
 
+    def check_sizes(self) -> None:
+        """Refuse to begin where the environment has fewer distinct instances than the settings ask for.
+
+        Raises:
+            UsageError: names the setting.
+        """
+        c = self.config
+        wanted: list[tuple[str, Part, int]] = [("test_episodes", "test", c.test_episodes), ("demos", "train", c.demos)]
+        if c.validate_every:
+            wanted.append(("validation_episodes", "validation", c.validation_episodes))
+        for setting, part, number in wanted:
+            try:
+                self.split.take(part, number, distinct=True)
+            except UsageError as error:
+                raise UsageError(f"{setting}={number} is too many: {error}") from error
+
     # ------------------------------------------------------------------ phases
 
     def warm_start(self) -> None:
@@ -426,6 +442,7 @@ def train(
     """
     trainer = Trainer(config, arm=arm, progress=progress)
     try:
+        trainer.check_sizes()
         # made after the trainer, so that settings it refuses leave no folder behind
         run = None
         if out is not None:
