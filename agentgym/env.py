@@ -14,6 +14,7 @@ import numpy as np
 from agentgym.anchor import anchor
 from agentgym.errors import TaskError, UsageError
 from agentgym.process import ProcessRecord
+from agentgym.spaces import shareable
 from agentgym.task import Actor, Episode, Task
 from agentgym.world import Events, World, wait
 
@@ -82,7 +83,7 @@ class ProcessEnv(gymnasium.Env[Any, Any], Generic[StateT]):
         self.task = self.tasks[0]
         self.metadata = {"render_modes": list(world.render_modes), "render_fps": world.render_fps}
         self.render_mode = render_mode
-        self.observation_space = world.observation_space
+        self.observation_space = shareable(world.observation_space)
         self.action_space = world.action_space
         self.reward_mode = reward
         self._max_steps = max_steps

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import gymnasium
@@ -20,7 +21,20 @@ from agentgym.registration import find
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["Tick", "bars", "from_here", "known", "make", "print_json", "progress", "require", "show", "table"]
+__all__ = [
+    "Tick",
+    "at_least",
+    "bars",
+    "from_here",
+    "known",
+    "make",
+    "print_json",
+    "progress",
+    "require",
+    "show",
+    "sweep",
+    "table",
+]
 
 
 class Tick(Protocol):
@@ -129,6 +143,24 @@ def require(package: str, extra: str) -> None:
         raise MissingExtra(package, extra)
 
 
+def at_least(low: int, **given: int) -> None:
+    """Refuse options (by field name) that are too small.
+
+    Raises:
+        UsageError: one is below ``low``.
+    """
+    for name, value in given.items():
+        if value < low:
+            raise UsageError(f"--{name.replace('_', '-')} must be at least {low}, got {value}")
+
+
+def sweep(out: Path) -> None:
+    """Take away a run that was refused before it held anything, so that the corrected command finds the folder free."""
+    if {p.name for p in out.glob("*")} == {"run.json"}:
+        (out / "run.json").unlink()
+        out.rmdir()
+
+
 def known(id: str) -> str:
     """The id without its module. ``module:id`` imports the module first, also from this folder, as Gymnasium does.
 
@@ -157,15 +189,13 @@ def make(id: str, kwargs: Mapping[str, Any], **more: Any) -> gymnasium.Env[Any, 
     """`gymnasium.make`, with unknown ids and arguments answered in one line.
 
     Raises:
-        UsageError: the id is unknown, or the environment takes no such argument.
+        UsageError: the id is unknown, or the environment takes no such argument or no such value.
         MissingExtra: the environment's family is not installed.
     """
     name = known(id)
     try:
         return gymnasium.make(name, disable_env_checker=True, **{**kwargs, **more})
-    except TypeError as error:
-        if "unexpected keyword argument" not in str(error):
-            raise
+    except TypeError as error:  # an argument's name, or its type
         given = " ".join(f"{k}={v!r}" for k, v in kwargs.items())
         why = str(error).split(" was raised")[0]
         raise UsageError(f"{id} does not take {given} ({why}); see `agentgym envs --describe {id}`") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agentgym.cli._envs import choices
-from agentgym.cli._output import known, make, print_json
+from agentgym.cli._output import at_least, known, make, print_json
 from agentgym.cli._parse import Flag, parse
 from agentgym.errors import UsageError
 from agentgym.process import read_record
@@ -51,7 +52,11 @@ class Command:
     def run(self) -> int:
         if self.oracle and self.actions is not None:
             raise UsageError("--oracle and --actions exclude each other: give one")
-        env = make(self.id, self._kwargs(), render_mode="ansi")
+        at_least(0, seed=self.seed)
+        with warnings.catch_warnings():
+            # of a stranger's environment that knows no text pictures; what it lacks besides is said below
+            warnings.simplefilter("ignore", UserWarning)
+            env = make(self.id, self._kwargs(), render_mode="ansi")
         try:
             return _Session(env, self).play()
         finally:
@@ -75,6 +80,11 @@ class _Session:
 
     def play(self) -> int:
         observation, info = self.env.reset(seed=self.options.seed)
+        if "process" not in info:
+            raise UsageError(
+                f"{self.options.id} does not speak the process contract (its reset info has no 'process'); "
+                "wrap it with agentgym.add_process"
+            )
         if not self.options.json:
             self.out.print(Text(f"{self.options.id}, seed {self.options.seed}", "bold"))
             self.out.print(Text(f"Goal: {info.get('goal', '')}"))

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentgym.cli._output import from_here, known, print_json, progress, require, table
+from agentgym.cli._output import at_least, from_here, known, print_json, progress, require, sweep, table
 from agentgym.cli._parse import Flag, parse
-from agentgym.errors import RunError, UsageError
+from agentgym.errors import AgentGymError, RunError, UsageError
 
 if TYPE_CHECKING:
     from agentgym.agents.evaluate import EvalResult, Suite
@@ -64,9 +64,8 @@ class Playing:
 
         for item in suite.items:
             known(item.env)
-        if self.repeats < 1 or self.slots < 1 or self.workers < 0:
-            given = f"{self.repeats}, {self.slots} and {self.workers}"
-            raise UsageError(f"--repeats and --slots must be at least 1 and --workers at least 0, got {given}")
+        at_least(1, repeats=self.repeats, slots=self.slots)
+        at_least(0, workers=self.workers, seed=self.seed)
         with ExitStack() as stack:
             from_here()
             policy = load_policy(self.policy, **self.policy_options)
@@ -81,17 +80,22 @@ class Playing:
                 done += 1
                 tick(done, total)
 
-            result = evaluate(
-                policy,
-                suite,
-                repeats=self.repeats,
-                run=run,
-                greedy=self.greedy,
-                seed=self.seed,
-                slots=self.slots,
-                workers=self.workers,
-                on_episode=on_episode,
-            )
+            try:
+                result = evaluate(
+                    policy,
+                    suite,
+                    repeats=self.repeats,
+                    run=run,
+                    greedy=self.greedy,
+                    seed=self.seed,
+                    slots=self.slots,
+                    workers=self.workers,
+                    on_episode=on_episode,
+                )
+            except AgentGymError:
+                if self.out is not None and not self.resume:
+                    sweep(self.out)
+                raise
         self._print(result)
         return 1 if result.errors else 0
 
@@ -153,9 +157,8 @@ class Command(Playing):
     def run(self) -> int:
         from agentgym.agents.evaluate import Item, Suite
 
-        if self.episodes < 1 or self.first_seed < 0:
-            given = f"{self.episodes} and {self.first_seed}"
-            raise UsageError(f"--episodes must be at least 1 and --first-seed at least 0, got {given}")
+        at_least(1, episodes=self.episodes)
+        at_least(0, first_seed=self.first_seed)
         seeds = tuple(range(self.first_seed, self.first_seed + self.episodes))
         suite = Suite(self.env, (Item(self.env, seeds, self.env_kwargs),))
         config = {"env": self.env, "episodes": self.episodes, "first_seed": self.first_seed}

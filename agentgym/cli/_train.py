@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from agentgym.cli._output import bars, make, print_json, require, table
+from agentgym.cli._output import bars, make, print_json, require, sweep, table
 from agentgym.cli._parse import Flag, parse
-from agentgym.errors import RunError, UsageError
+from agentgym.errors import AgentGymError, RunError, UsageError
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ def main(words: Sequence[str]) -> int:
     with bars() as progress:
         try:
             summary = train(options.settings, options.out, resume=options.resume, progress=progress)
-        except UsageError:
+        except AgentGymError:
             if not options.resume:
-                _sweep(options.out)
+                sweep(options.out)
             raise
     return _print(summary, options)
 
@@ -89,13 +89,6 @@ def _finished(out: Path) -> dict[str, Any]:
     from agentgym.runs import Run
 
     return Run.open(out).summary()
-
-
-def _sweep(out: Path) -> None:
-    """Take away a run that was refused before it held anything, so that the corrected command finds the folder free."""
-    if {p.name for p in out.glob("*")} == {"run.json"}:
-        (out / "run.json").unlink()
-        out.rmdir()
 
 
 def _with_settings(config: Any) -> type[Any]:

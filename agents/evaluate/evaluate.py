@@ -127,7 +127,8 @@ def evaluate(
         episodes: at most so many seeds of each environment.
         repeats: episodes of each seed.
         run: stores steps (with the texts of observations and actions) and tokens; what it holds already is not played
-            again, so an evaluation that was stopped goes on when called again with the same arguments.
+            again, so an evaluation that was stopped goes on when called again with the same arguments. When the policy
+            fails for good, or on Ctrl-C, the episodes that had ended are stored before that is raised.
         tags: given to `Run.append`; by default ``phase="test"``.
         first_trajectory: number of the first episode, for a run that holds others too.
         greedy: take the policy's most probable action.

@@ -19,8 +19,9 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
 from agentgym.agents.loop.ledger import Ledger, Live
+from agentgym.agents.loop.local import LocalSeats
 from agentgym.agents.loop.processes import ProcessSeats
-from agentgym.agents.loop.seats import LocalSeats, Seat, Seats
+from agentgym.agents.loop.seats import Seat, Seats
 from agentgym.agents.loop.stage import Began, Reply, Reset, Stepped
 from agentgym.agents.loop.threads import ThreadSeats
 from agentgym.agents.loop.types import Ended, Job, Rollouts
@@ -37,11 +38,13 @@ class Collector:
 
     Args:
         slots: most episodes in flight.
-        workers: 0: environments are stepped in the calling thread, one after the other. Else, how many processes (or
-            threads), each with one environment; at most so many episodes are then in flight.
+        workers: 0: environments are stepped in this process, one after the other, by one thread of their own. Else, how
+            many processes (or threads), each with one environment; at most so many episodes are then in flight.
         isolation: "process" or "thread", for ``workers`` > 0 (see `agentgym.agents.loop.seats`).
-        step_timeout, reset_timeout: seconds an environment may take (a reset: making it included); for ``workers`` > 0,
-            since nothing can interrupt the calling thread.
+        step_timeout, reset_timeout: seconds an environment may take (a reset: making it included); then its episode
+            ends as an error. A process is killed. A thread is left behind with what it does; more than 16 of those
+            (`left_behind` counts them) end the run. ``step_timeout=None``, for ``workers=0``: no time-outs, and the
+            environments are stepped in the calling thread itself, as some that are bound to the main thread need.
     """
 
     def __init__(
@@ -50,21 +53,23 @@ class Collector:
         slots: int = 64,
         workers: int = 0,
         isolation: Isolation = "process",
-        step_timeout: float = 60.0,
+        step_timeout: float | None = 60.0,
         reset_timeout: float = 300.0,
     ) -> None:
         if slots < 1 or workers < 0:
             raise UsageError(f"slots must be at least 1 and workers at least 0, got {slots} and {workers}")
         if isolation not in ("process", "thread"):
             raise UsageError(f"isolation must be 'process' or 'thread', got {isolation!r}")
-        if not (step_timeout > 0 and reset_timeout > 0):
+        if step_timeout is None and workers:
+            raise UsageError(f"step_timeout=None (no time-outs) is for workers=0, got workers={workers}; give seconds")
+        if not ((step_timeout is None or step_timeout > 0) and reset_timeout > 0):
             raise UsageError(f"time-outs must be positive seconds, got {step_timeout} and {reset_timeout}")
         self.slots = min(slots, workers) if workers else slots
         self._workers = workers
         self._closed = False
         self._seats: Seats[Any]
-        if not workers:
-            self._seats = LocalSeats(self.slots)
+        if not workers or step_timeout is None:
+            self._seats = LocalSeats(self.slots, step_timeout, reset_timeout)
         else:
             kind = ProcessSeats if isolation == "process" else ThreadSeats
             self._seats = kind(self.slots, step_timeout, reset_timeout)
@@ -74,6 +79,11 @@ class Collector:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def left_behind(self) -> int:
+        """Threads of this process that still hang in a step which was given up."""
+        return self._seats.left_behind
 
     def close(self) -> None:
         """Close every environment and worker; further calls do nothing."""
@@ -123,7 +133,7 @@ def collect(
     slots: int = 64,
     workers: int = 0,
     isolation: Isolation = "process",
-    step_timeout: float = 60.0,
+    step_timeout: float | None = 60.0,
     reset_timeout: float = 300.0,
     deterministic: bool = False,
     seed: int = 0,
@@ -183,6 +193,7 @@ class _Play:
         finally:
             for seat, live in self.live.items():
                 self.seats.abandon(seat)
+                self.ledger.drop(live)
                 self.policy.end(live.job.trajectory)
         return self.ledger.rollouts(time.perf_counter() - began, self.acting)
 

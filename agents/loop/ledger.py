@@ -124,6 +124,11 @@ class Ledger:
         if self._on_episode:
             self._on_episode(Ended(job, live.t, live.reward, False, error))
 
+    def drop(self, live: Live) -> None:
+        """The episode is given up in the middle: as if it had not been played."""
+        self._recorder.discard(live.job.trajectory)
+        self._tokens.drop(live.job.trajectory)
+
     def rollouts(self, seconds: float, acting: float) -> Rollouts:
         """Everything that came to an end."""
         errors = dict(sorted(self.errors.items()))

@@ -4,9 +4,10 @@ Replies are told apart by the seat they come from, and a seat that failed is nev
 place. So a reply that comes too late has nobody to go to; it cannot be taken for another episode's.
 
 ============  ===========================================================================================
-`LocalSeats`   in the calling thread, one after the other: for worlds that answer in microseconds. No time-outs.
-`ThreadSeats`  a thread for each: for worlds that wait for I/O. A hanging thread cannot be killed; it is left
-               behind and ends by itself when its step returns.
+`LocalSeats`   in one further thread, one after the other: for worlds that answer in microseconds. When a step
+               hangs, its thread is left behind and another goes on with the rest.
+`ThreadSeats`  a thread for each: for worlds that wait for I/O. A hanging thread cannot be killed; it is
+               interrupted, left behind, and ends by itself when its step returns.
 `ProcessSeats` a process for each: for worlds that compute, crash or hang. Whatever happens inside, the process
                and all that it started can be killed without touching any other episode; that is why no two
                environments ever share a process.
@@ -20,9 +21,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
-from agentgym.agents.loop.stage import Fault, Reply, Reset, Stage
+from agentgym.agents.loop.stage import Fault, Reply, Reset
 
-__all__ = ["LocalSeats", "RemoteSeats", "Seat", "Seats"]
+__all__ = ["RemoteSeats", "Seat", "Seats"]
 
 
 class Seat:
@@ -87,39 +88,10 @@ class Seats(ABC, Generic[SeatT]):
     def close(self) -> None:
         """Close every environment, for good; again does nothing."""
 
-
-class LocalSeat(Seat, Stage):
-    """A stage in the calling thread."""
-
-
-class LocalSeats(Seats[LocalSeat]):
-    """Environments in the calling thread."""
-
-    def __init__(self, slots: int) -> None:
-        super().__init__(slots)
-        self._replies: list[tuple[LocalSeat, Reply]] = []
-
-    def _new(self, order: Reset) -> LocalSeat:
-        return LocalSeat()
-
-    def reset(self, seat: LocalSeat, order: Reset) -> None:
-        self._replies.append((seat, Stage.reset(seat, order)))
-
-    def step(self, seat: LocalSeat, action: Any) -> None:
-        self._replies.append((seat, Stage.step(seat, action)))
-
-    def poll(self, *, block: bool) -> list[tuple[LocalSeat, Reply]]:
-        replies, self._replies = self._replies, []
-        return replies
-
-    def abandon(self, seat: LocalSeat) -> None:
-        self._replies.clear()
-        self.give_back(seat)
-
-    def close(self) -> None:
-        for seat in self._idle:
-            seat.close()
-        self._idle.clear()
+    @property
+    def left_behind(self) -> int:
+        """Threads of this process whose work was given up and that still hang."""
+        return 0
 
 
 class RemoteSeats(Seats[SeatT]):

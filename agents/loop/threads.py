@@ -8,6 +8,7 @@ import threading
 import time
 from typing import Any
 
+from agentgym.agents.loop.leftbehind import GivenUp, LeftBehind, await_interrupt, interrupt
 from agentgym.agents.loop.seats import RemoteSeats, Seat
 from agentgym.agents.loop.stage import Reply, Reset, Stage, answer
 
@@ -24,14 +25,26 @@ class ThreadSeat(Seat):
     def __init__(self, replies: queue.SimpleQueue[tuple[ThreadSeat, Reply]]) -> None:
         self.orders: queue.SimpleQueue[Reset | tuple[Any] | None] = queue.SimpleQueue()
         self._replies = replies
+        self.given_up = False
         self.thread = threading.Thread(target=self._run, name="agentgym-seat", daemon=True)
         self.thread.start()
 
     def _run(self) -> None:
         stage = Stage()
-        while (order := self.orders.get()) is not None:
-            self._replies.put((self, answer(stage, order)))
+        try:
+            while (order := self.orders.get()) is not None:
+                self._replies.put((self, answer(stage, order)))
+            if self.given_up:
+                await_interrupt()
+        except GivenUp:
+            log.debug("a step that was given up has ended")
         stage.close()
+
+    def give_up(self) -> None:
+        """End the thread as soon as it can be, whatever it is doing."""
+        self.given_up = True
+        interrupt(self.thread)
+        self.orders.put(None)
 
 
 class ThreadSeats(RemoteSeats[ThreadSeat]):
@@ -40,6 +53,16 @@ class ThreadSeats(RemoteSeats[ThreadSeat]):
     def __init__(self, slots: int, step_timeout: float, reset_timeout: float) -> None:
         super().__init__(slots, step_timeout, reset_timeout)
         self._replies: queue.SimpleQueue[tuple[ThreadSeat, Reply]] = queue.SimpleQueue()
+        self._left = LeftBehind()
+
+    def poll(self, *, block: bool) -> list[tuple[ThreadSeat, Reply]]:
+        replies = super().poll(block=block)
+        self._left.check()
+        return replies
+
+    @property
+    def left_behind(self) -> int:
+        return len(self._left)
 
     def _new(self, order: Reset) -> ThreadSeat:
         return ThreadSeat(self._replies)
@@ -58,7 +81,8 @@ class ThreadSeats(RemoteSeats[ThreadSeat]):
             return [(seat, reply) for seat, reply in replies if not seat.dead]
 
     def _kill(self, seat: ThreadSeat) -> None:
-        seat.orders.put(None)
+        seat.give_up()
+        self._left.add(seat.thread, f"the work of a thread on {seat.holds[0] if seat.holds else 'an environment'}")
 
     def close(self) -> None:
         seats, self._idle = self._idle, []

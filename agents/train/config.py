@@ -116,7 +116,8 @@ class TrainConfig:
     deterministic: bool = True
     """Fix batch formation, so that a resumed run equals an uninterrupted one bit for bit."""
     step_timeout: float = 60.0
-    """Seconds after which a step's environment is given up (with workers)."""
+    """Seconds after which a step's environment is given up and its episode ends as an error; 0 waits for ever and, with
+    workers=0, steps environments in the main thread itself."""
     threads: int = 1
     """Torch threads."""
     keep_steps: int = 10
@@ -127,14 +128,14 @@ class TrainConfig:
     def __post_init__(self) -> None:
         positive = (
             "hidden layers heads max_new_tokens temperature groups group_size lr epochs minibatches micro_tokens slots "
-            "max_grad_norm threads demo_batch demo_lr step_timeout"
+            "max_grad_norm threads demo_batch demo_lr"
         )
         for name in positive.split():
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name} must be positive, got {getattr(self, name)}")
         counts = (
             "demos demo_epochs demo_play updates validate_every validation_episodes test_episodes checkpoint_every "
-            "workers keep_steps entropy kl value_weight weight_decay"
+            "seed workers keep_steps step_timeout entropy kl value_weight weight_decay"
         )
         for name in counts.split():
             if getattr(self, name) < 0:

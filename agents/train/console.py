@@ -91,7 +91,12 @@ class Console:
         ):
             low, high = summary["intervals"][key]
             table.add_row(name, f"{summary[key]:.3f}", f"{low:.3f} to {high:.3f}")
+        table.add_section()
+        low, high = summary["intervals"]["contrast_difference"]
+        value = summary["contrast_difference"]
+        table.add_row("process rewards minus outcomes", f"{value:+.3f}", f"{low:+.3f} to {high:+.3f}")
         self.console.print(table)
+        self.console.print("The difference is taken layout by layout; its interval is a bootstrap over the layouts.")
         self.console.print(
             f"Training took {summary['train_cpu_seconds']:.0f} CPU-seconds; {summary['updates_skipped']} of "
             f"{summary['updates']} updates had no gradient ({summary['contrast_updates_skipped']} on outcomes alone)."

@@ -52,6 +52,7 @@ def quickstart(
         config: settings of the process-reward arm.
         quiet: print nothing.
     """
+    from agentgym.agents.evaluate.compare import compare
     from agentgym.agents.evaluate.report import write_report
     from agentgym.agents.train.console import Console
     from agentgym.agents.train.trainer import Trainer
@@ -77,18 +78,23 @@ def quickstart(
             found = contrast.result()
     finally:
         trainer.close()
-    for line in Run.open(out / "outcome-only").metrics():
+    beside = Run.open(out / "outcome-only")
+    for line in beside.metrics():
         run.log(**line)
+    # both arms were tested on the same layouts, so the difference is taken layout by layout
+    difference = compare(beside, run, where={"phase": "test", "label": "after"}).metrics["success"].difference
     summary = {
         "success_before": before.success,
         "success_after": after.success,
         "greedy_after": greedy.success,
         "contrast_after": found["after"]["success"],
+        "contrast_difference": difference.value,
         "intervals": {
             "success_before": [before.low, before.high],
             "success_after": [after.low, after.high],
             "greedy_after": [greedy.low, greedy.high],
             "contrast_after": [found["after"]["low"], found["after"]["high"]],
+            "contrast_difference": [difference.low, difference.high],
         },
         "train_cpu_seconds": round(trainer.cpu_seconds, 2),
         "warm_start_cpu_seconds": round(warm_cpu, 2),

@@ -89,7 +89,7 @@ class Trainer:
         self.policy = policy if policy is not None else build_policy(config)
         if not self.policy.trainable:
             raise UsageError(f"this policy cannot be trained: {self.policy.untrainable_reason}")
-        self.collector = Collector(slots=config.slots, workers=config.workers, step_timeout=config.step_timeout)
+        self.collector = Collector(slots=config.slots, workers=config.workers, step_timeout=config.step_timeout or None)
         self.learner = self._new_learner()
         self.updates_done = 0
         self.updates_skipped = 0
@@ -123,6 +123,22 @@ class Trainer:
             micro_tokens=c.micro_tokens,
             seed=c.seed,
         )
+
+    def check_sizes(self) -> None:
+        """Refuse to begin where the environment has fewer distinct instances than the settings ask for.
+
+        Raises:
+            UsageError: names the setting.
+        """
+        c = self.config
+        wanted: list[tuple[str, Part, int]] = [("test_episodes", "test", c.test_episodes), ("demos", "train", c.demos)]
+        if c.validate_every:
+            wanted.append(("validation_episodes", "validation", c.validation_episodes))
+        for setting, part, number in wanted:
+            try:
+                self.split.take(part, number, distinct=True)
+            except UsageError as error:
+                raise UsageError(f"{setting}={number} is too many: {error}") from error
 
     # ------------------------------------------------------------------ phases
 
@@ -162,7 +178,7 @@ class Trainer:
         c = self.config
         base = _DEMOS + first
         jobs = [Job(c.env, seed, base + k, group=base + k, kwargs=c.env_kwargs) for k, seed in enumerate(seeds)]
-        with Collector(slots=c.slots) as collector:
+        with Collector(slots=c.slots, step_timeout=c.step_timeout or None) as collector:
             shown = collector.collect(demonstrator, jobs, seed=c.seed, deterministic=True)
         if shown.errors:
             raise UsageError(f"a demonstration failed: {next(iter(shown.errors.values()))}")
@@ -276,10 +292,22 @@ class Trainer:
             keep=("text", "action") if self._stored(k) else (),
         )
 
-    def measure(self, part: Part, episodes: int, *, update: int, greedy: bool = False, label: str = "") -> Score:
-        """Success on ``episodes`` distinct held-out instances, one episode each."""
+    def measure(
+        self,
+        part: Part,
+        episodes: int,
+        *,
+        update: int,
+        greedy: bool = False,
+        label: str = "",
+        seeds: Sequence[int] | None = None,
+    ) -> Score:
+        """Success on ``episodes`` distinct held-out instances, one episode each.
+
+        They are the first ones of the part, the same for every ``config.seed``; ``seeds`` names others.
+        """
         c = self.config
-        seeds = self.split.take(part, episodes, distinct=True)
+        seeds = self.split.take(part, episodes, distinct=True) if seeds is None else seeds[:episodes]
         base = (_TEST if part == "test" else _VALIDATION) + (2 * update + greedy) * (1 << 20)
         jobs = [
             Job(c.env, seed, base + i, group=base + i, kwargs=c.env_kwargs, greedy=greedy)
@@ -447,6 +475,7 @@ def train(
     """
     trainer = Trainer(config, arm=arm, progress=progress)
     try:
+        trainer.check_sizes()
         # made after the trainer, so that settings it refuses leave no folder behind
         run = None
         if out is not None:

@@ -62,6 +62,7 @@ def grid_env(
 
     Raises:
         MissingExtra: minigrid is not installed.
+        TypeError: neither the environment nor minigrid takes an argument of that name.
     """
     try:
         from agentgym.envs.grid.world import GridWorld
@@ -71,5 +72,6 @@ def grid_env(
         raise MissingExtra("minigrid", "grid") from error
     fmt: ActionFormat = actions or ("index" if view == "array" else "words")
     task = grid_task(family, horizon=horizon, actions=fmt, **level)
+    GridWorld.check_level(task.level)
     world = GridWorld(view, fmt, task.landmarks)
     return ProcessEnv(world, task, render_mode=render_mode, max_steps=max_steps, reward=reward, admissible=admissible)

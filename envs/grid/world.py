@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from inspect import signature
 from typing import Any, Literal, NamedTuple
 
 import minigrid.envs
@@ -91,6 +92,21 @@ class GridWorld(World[GridState]):
         self._tracked: list[tuple[words.Landmark, tuple[int, ...]]]
         self._layout: int
         self._error = ""
+
+    @staticmethod
+    def check_level(level: Level) -> None:
+        """Refuse arguments that minigrid's class does not take, before an episode begins.
+
+        Raises:
+            TypeError: as the class itself would.
+        """
+        cls = getattr(minigrid.envs, level.cls)
+        taken = {
+            name for base in cls.__mro__ if "__init__" in vars(base) for name in signature(base.__init__).parameters
+        }
+        for name in level.kwargs:
+            if name not in taken:
+                raise TypeError(f"{level.cls}.__init__() got an unexpected keyword argument {name!r}")
 
     # ------------------------------------------------------------------ World
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agentgym.runs import Run
 from tests.cli.conftest import DOORKEY, Call, Said
 
 ROLL = ("rollout", "--env", DOORKEY, "--policy", "oracle", "--episodes", "2")
@@ -45,6 +46,14 @@ def refused(said: Said, *parts: str) -> None:
         (["rollout", "--env", DOORKEY, "--policy", "orcle"], ["did you mean 'oracle'"]),
         (["rollout", "--env", DOORKEY], ["--policy"]),
         ([*ROLL, "--episodes", "0"], ["--episodes must be at least 1"]),
+        ([*ROLL, "--seed", "-3"], ["--seed must be at least 0, got -3"]),
+        ([*ROLL, "--env-kwargs", "bogus=1"], [DOORKEY, "unexpected keyword argument 'bogus'"]),
+        (["play", DOORKEY, "--seed", "-1"], ["--seed must be at least 0, got -1"]),
+        (["play", DOORKEY, "--env-kwargs", "bogus=1"], ["does not take", "'bogus'", "envs --describe"]),
+        (["play", DOORKEY, "--env-kwargs", "max_steps=many"], ["does not take", "max_steps='many'"]),
+        (["play", "CartPole-v1", "--actions", "0"], ["does not speak the process contract", "add_process"]),
+        (["train", "--env", DOORKEY, "--env-kwargs", "bogus=1"], ["does not take bogus=1"]),
+        (["train", "--env", DOORKEY, "--seed", "-4"], ["seed must not be negative, got -4"]),
         ([*ROLL, "--repeats", "0"], ["--repeats", "at least 1"]),
         ([*ROLL, "--resume"], ["--resume needs --out"]),
         (["eval", "--policy", "random"], ["--suite or --env", "eval --list"]),
@@ -73,9 +82,21 @@ def test_an_action_that_cannot_be_one_is_refused_where_a_script_gave_it(call: Ca
     assert (said.code, said.err) == (2, "agentgym: an action here is a whole number of Discrete(7), got 'up'\n")
 
 
-@pytest.mark.parametrize("wrong", [("--model", "./gone"), ("--demo-until", "tea_time"), ("--context", "all")])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--model", "./gone"),
+        ("--demo-until", "tea_time"),
+        ("--context", "all"),
+        ("--env-kwargs", "view=array"),
+        ("--test-episodes", "99"),
+    ],
+)
 def test_training_that_cannot_begin_leaves_the_folder_free(call: Call, tmp_path: Path, wrong: tuple[str, str]) -> None:
-    refused(call("train", "--env", DOORKEY, "--demos", "1", "--out", "run", *wrong), wrong[1].removeprefix("./"))
+    few = ("--demos", "1", "--test-episodes", "1", "--validation-episodes", "1")
+    named = {"--env-kwargs": "its text view", "--test-episodes": "test_episodes=99 is too many"}
+    said = call("train", "--env", DOORKEY, *few, "--out", "run", *wrong)
+    refused(said, named.get(wrong[0], wrong[1].removeprefix("./")))
     assert not (tmp_path / "run").exists()
 
 
@@ -215,6 +236,38 @@ def test_an_endpoint_that_answers_nonsense_or_refuses(
 ) -> None:
     words = ("rollout", "--env", DOORKEY, "--env-kwargs", "view=text", "--episodes", "1")
     refused(call(*words, "--policy", server(status, body), "--policy-options", "retries=1", "backoff=0"), *parts)
+
+
+def test_what_was_played_before_an_endpoint_died_is_kept(call: Call, tmp_path: Path) -> None:
+    """Three answers, then garbage: the two episodes that had ended are stored, and --resume plays the rest alone."""
+    answers = 0
+
+    class Dying(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            nonlocal answers
+            answers += 1
+            self.rfile.read(int(self.headers["Content-Length"]))
+            said = {"choices": [{"message": {"role": "assistant", "content": "left"}, "finish_reason": "stop"}]}
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(said).encode() if answers != 3 else b"<html>out of order</html>")
+
+        def log_message(self, *args: object) -> None:
+            """Not on stderr, which the test reads."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Dying)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        words = ("rollout", "--env", DOORKEY, "--env-kwargs", "view=text", "max_steps=1", "--episodes", "4")
+        more = ("--policy", f"endpoint:http://127.0.0.1:{server.server_port}/v1#m", "--slots", "1", "--out", "run")
+        refused(call(*words, *more), "expected a chat completion", "out of order")
+        assert Run.open(tmp_path / "run").steps().trajectories.id.tolist() == [0, 1]
+        assert call(*words, *more, "--resume").code == 0
+        assert Run.open(tmp_path / "run").steps().trajectories.id.tolist() == [0, 1, 2, 3]
+        assert answers == 5, "what was stored is not asked again"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_an_endpoint_that_is_not_there(call: Call) -> None:

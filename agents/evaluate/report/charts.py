@@ -15,7 +15,7 @@ COLOURS = 6
 """Number of series colours in the style sheet; further arms use them again."""
 
 _W, _H = 520, 270
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 118, 12, 30
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 132, 12, 30
 
 
 def interval(found: Interval, colour: int, low: float = 0.0, high: float = 1.0) -> str:

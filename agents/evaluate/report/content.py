@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,7 +117,7 @@ class Content:
 def gather(run: Run) -> Content:
     """Read what the report needs. Test episodes are preferred; a run that has none shows what it has."""
     metrics = run.metrics()
-    shards = run.shards
+    shards = [*run.shards, *_other_arms(run, {str(m.get("arm")) for m in metrics})]
     held_out = [s for s in shards if s.tags.get("phase") == "test"]
     milestones: dict[str, tuple[str, ...]] = {}
     groups = _groups(held_out or shards, milestones, tagged=bool(held_out))
@@ -126,6 +126,12 @@ def gather(run: Run) -> Content:
     rows = _rows(tested) or [Row(g.arm, g.when, "", g.result.metrics["success"]) for g in groups if g.result.metrics]
     arms = list(dict.fromkeys([*(r.arm for r in rows), *(str(m.get("arm", "")) for m in metrics if "phase" in m)]))
     return Content(run, arms, rows, _contrasts(rows, groups), _panels(metrics), groups, milestones, training)
+
+
+def _other_arms(run: Run, arms: Collection[str]) -> list[Shard]:
+    """Episodes of arms that were trained beside this one, in a run folder of their own inside its folder."""
+    inner = [Run.open(path.parent) for path in sorted(run.path.glob("*/run.json"))]
+    return [shard for other in inner for shard in other.shards if shard.tags.get("arm") in arms]
 
 
 # ---------------------------------------------------------------------- headline

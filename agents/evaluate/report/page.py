@@ -16,10 +16,12 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
+
 from agentgym.agents.evaluate.report.charts import COLOURS, curves, interval
 from agentgym.agents.evaluate.report.content import Content, Contrast, Group, Panel, Row
 from agentgym.agents.evaluate.scores import METRICS
-from agentgym.agents.evaluate.stats import Interval
+from agentgym.agents.evaluate.stats import Interval, wilson
 
 __all__ = ["page"]
 
@@ -168,7 +170,7 @@ def _difference_tile(contrast: Contrast) -> str:
     return (
         '<div class="tile plain"><p class="who">difference</p>'
         f'<p class="big">{_points(found.value).removesuffix(".0")}<small>points</small></p>'
-        f'<p class="sub">95 % interval {_bounds(found, points=True)}</p></div>'
+        f'<p class="sub">{_bounds(found, points=True)} at 95 %{", task by task" if contrast.paired else ""}</p></div>'
     )
 
 
@@ -183,11 +185,11 @@ def _contrasts(content: Content) -> str:
     )
     paired = [c.paired for c in content.contrasts]
     how = (
-        "Episodes are paired by environment and seed."
+        "Episodes are paired by environment and task seed."
         if all(paired)
         else "Intervals are of independent episodes."
         if not any(paired)
-        else "Episodes of one run are paired by environment and seed; those of two are taken as independent."
+        else "Where both were played on the same tasks episodes are paired, elsewhere they are taken as independent."
     )
     return (
         '<div class="contrasts"><h2>Differences</h2>'
@@ -228,8 +230,7 @@ def _environments(content: Content, colours: Mapping[str, int]) -> str:
     if not final:
         return ""
     shown = [m for m in _COLUMNS if any(m in g.result.metrics for g in final)]
-    # Where it is the outcome again, there is nothing hidden.
-    if any(g.result.metrics.get("hidden_performance") != g.result.metrics.get("outcome") for g in final):
+    if any(_hides(g) for g in final):
         shown.append("hidden_performance")
     several = len(content.arms) > 1
     head = "".join(f'<th class="n" title="{escape(METRICS[m].meaning)}">{m.replace("_", " ")}</th>' for m in shown)
@@ -243,6 +244,12 @@ def _environments(content: Content, colours: Mapping[str, int]) -> str:
         f'<th class="n">broken</th></tr></thead><tbody>{lines}</tbody></table></div>'
         f"{_milestones(content, colours)}</section>"
     )
+
+
+def _hides(group: Group) -> bool:
+    """Whether the hidden performance is known, and something else than the outcome again."""
+    hidden, outcome = (group.scores.values[k][group.scores.ok] for k in ("hidden_performance", "outcome"))
+    return bool(np.any((hidden != outcome) & ~np.isnan(hidden)))
 
 
 def _environment_rows(group: Group, shown: list[str], colour: int, *, several: bool) -> str:
@@ -377,6 +384,11 @@ def _bounds(found: Interval, *, points: bool = False) -> str:
 def _cell(metric: str, found: Interval | None) -> str:
     if found is None:
         return '<span class="ci">–</span>'  # noqa: RUF001  (a dash for nothing)
+    if metric == "success":
+        # of a share, as in the table above: a bootstrap would give the same figure another interval
+        low, high = wilson(found.value * found.n, found.n)
+        found = Interval(found.value, float(low), float(high), found.n, "wilson")
+        return f'{_share(found.value)}<span class="ci">{_bounds(found)}</span>'
     if METRICS[metric].share:
-        return _share(found.value) + (f'<span class="ci">{_bounds(found)}</span>' if metric == "success" else "")
+        return _share(found.value)
     return f"{found.value:.3g}" if abs(found.value) < 1000 else f"{found.value:.0f}"

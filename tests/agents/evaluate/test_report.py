@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agentgym.agents.evaluate.compare import compare
 from agentgym.agents.evaluate.report import write_report
+from agentgym.agents.evaluate.stats import wilson
 from agentgym.errors import RunError
 from agentgym.runs import Run
 from agentgym.steps import StepTable, TrajectoryTable
@@ -77,6 +79,32 @@ def test_the_headline_has_before_after_and_contrast(page: Any, trained: Path) ->
     contrasts = page.locator(".contrasts").first.locator("tbody tr").all_inner_texts()
     assert len(contrasts) == 2
     assert "+77.0" in contrasts[1]
+
+
+def test_two_arms_tested_on_the_same_tasks_are_compared_task_by_task(page: Any, run_folder: Path) -> None:
+    """The other arm's episodes lie in a run of its own inside; its task seeds are those of the first."""
+    run = training_run(run_folder, updates=10)
+    other = Run.create(run_folder / "outcome-only", "train", {})
+    other.append(
+        episodes(10_000, 100, np.random.default_rng(3), skill=0.15), phase="test", arm="outcomes only", update=10,
+        label="after", greedy=False,
+    )  # fmt: skip
+    page.goto(write_report(run).as_uri())
+
+    after = {"phase": "test", "label": "after"}
+    expected = compare(other, run, where=after).metrics["success"].difference
+    low, high = (f"{v * 100:+.1f}".replace("-", "−") for v in (expected.low, expected.high))  # noqa: RUF001
+    assert page.locator(".tile .sub").last.inner_text() == f"{low} to {high} at 95 %, task by task"
+    assert "Episodes are paired" in page.locator(".contrasts .lede").first.inner_text()
+    table = page.locator("section", has=page.get_by_role("heading", name="Environments")).locator("table").first
+    assert table.locator("tbody tr").count() == 2
+    assert "hidden" not in table.inner_text(), "it is the outcome again, so there is nothing to show"
+    # one figure has one interval, wherever it stands
+    headline = page.locator(".finding tbody tr", has_text="outcomes only").first.locator(".ci").inner_text()
+    wanted = wilson(int(other.steps().trajectories.success.sum()), 100)
+    assert table.locator("tbody tr").last.locator(".ci").inner_text() == " to ".join(f"{v * 100:.1f}" for v in wanted)
+    assert headline == "9.0 to 23.0", "the headline shows what was logged"
+    assert "outcomes only, after training" in page.locator(".list h3").all_inner_texts()
 
 
 def test_curves_have_a_line_for_every_arm_and_a_tip(page: Any, trained: Path) -> None:

@@ -46,8 +46,12 @@ def test_both_arms_are_trained_tested_and_told(tmp_path: Path) -> None:
     for key in ("success_before", "success_after", "greedy_after", "contrast_after"):
         low, high = summary["intervals"][key]
         assert 0.0 <= low <= summary[key] <= high <= 1.0
+    low, high = summary["intervals"]["contrast_difference"]
+    assert -1.0 <= low <= summary["contrast_difference"] <= high <= 1.0
+    assert summary["contrast_difference"] == pytest.approx(summary["success_after"] - summary["contrast_after"])
     report = (out / "report.html").read_text()
     assert "process rewards" in report
+    assert "Episodes are paired by environment and task seed." in report, "both arms are tested on the same layouts"
     assert "outcomes only" in report
     arms = {m["arm"] for m in run.metrics() if m["phase"] == "train"}
     assert arms == {"process rewards", "outcomes only"}

@@ -109,6 +109,28 @@ def test_vectors_merge_the_record_into_columns(vector: Any, view: str) -> None:
         envs.close()
 
 
+@pytest.mark.parametrize("vector", [SyncVectorEnv, AsyncVectorEnv])
+@pytest.mark.parametrize("view", ["array", "text", "memory"])
+def test_vectors_show_what_single_environments_show(vector: Any, view: str) -> None:
+    """Texts too, which Gymnasium alone would never update in the memory that its processes share."""
+    seeds = [3, 4]
+    singles = [make("agentgym/Grid-DoorKey-5x5-v0", view=view) for _ in seeds]
+    envs = vector([lambda: gym.make("agentgym/Grid-DoorKey-5x5-v0", view=view)] * 2)
+    actions = [0, 2, 1] if view == "array" else ["left", "nonsense", "right"]
+    try:
+        seen = [envs.reset(seed=seeds)[0]] + [
+            envs.step(np.array([a, a]) if view == "array" else (a, a))[0] for a in actions
+        ]
+        wanted = [[env.reset(seed=s)[0] for env, s in zip(singles, seeds, strict=True)]]
+        wanted += [[env.step(a)[0] for env in singles] for a in actions]
+        for together, alone in zip(seen, wanted, strict=True):
+            for name in alone[0]:
+                for k in range(2):
+                    np.testing.assert_array_equal(together[name][k], alone[k][name])
+    finally:
+        envs.close()
+
+
 def test_forks_share_the_past_and_not_the_future() -> None:
     env = make("agentgym/Grid-DoorKey-6x6-v0", view="memory")
     env.reset(seed=4)
