@@ -1,4 +1,4 @@
-"""ONI's three intrinsic reward models, fed by labels that a language model gave (facebookresearch/oni).
+"""ONI's three intrinsic reward models, fed by labels that a language model gave (arXiv 2410.23022).
 
     retrieval        the label stored for the message, 0 for one never seen
     classification   1 where P(label = 1) > 0.5, else 0
@@ -127,8 +127,9 @@ class _Learned:
 
     def _features(self, messages: Messages) -> Float:
         if isinstance(messages, np.ndarray) and messages.dtype.kind not in "UO":
-            shape = messages.shape if messages.ndim == 2 else (len(messages), -1)
-            return finite("messages", messages, shape)
+            if messages.ndim != 2:
+                raise ValueError(f"'messages' must be texts or float[n, features], got shape {messages.shape}")
+            return finite("messages", messages, messages.shape)
         texts = _texts(messages)
         return hashed_words(texts, self._settings.buckets)
 
@@ -445,8 +446,7 @@ def _texts(messages: Messages) -> list[str]:
 def _keys(messages: Messages) -> list[str]:
     """What a message is known by: the text itself, or the bytes of its features."""
     if isinstance(messages, np.ndarray) and messages.dtype.kind not in "UO":
-        rows = finite("messages", messages, messages.shape).reshape(len(messages), -1)
-        return [row.tobytes().hex() for row in rows]
+        return [row.tobytes().hex() for row in finite("messages", messages, messages.shape)]
     return _texts(messages)
 
 
