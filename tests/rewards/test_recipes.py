@@ -18,7 +18,6 @@ from agentgym.steps import StepTable
 from agentgym.tokens import TokenTable
 from tests.rewards.credit.tables import full_table, rollouts
 
-
 Need = Callable[[object, str, str], None]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -195,9 +196,9 @@ def test_bad_input_is_named() -> None:
     played.steps.trajectories.outcome[0] = 2.0
     with pytest.raises(ValueError, match=r"'outcome' must lie in \[0, 1\] .* trajectory 0 has 2.0"):
         model.fit(played.steps, played.tokens)
-    played.steps.trajectories.outcome[0] = np.nan
+    trajectories = replace(played.steps.trajectories, outcome=np.full(6, np.nan))
     with pytest.raises(ValueError, match="'outcome' must be finite"):
-        model.fit(played.steps, played.tokens)
+        model.fit(replace(played.steps, trajectories=trajectories), played.tokens)
     with pytest.raises(ValueError, match="without steps"):
         model.fit(StepTable.empty(), TokenTable.empty())
     with pytest.raises(ValueError, match="'loss' must be one of"):
