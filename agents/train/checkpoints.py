@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from agentgym.agents.train.models import frozen_copy, load_weights
 from agentgym.errors import RunError
 from agentgym.runs import Run
 
-__all__ = ["newest_checkpoint", "read_checkpoint", "write_checkpoint"]
+__all__ = ["newest_checkpoint", "read_checkpoint", "read_companion", "write_checkpoint"]
 
 _FREE = {
     "checkpoint_every",
@@ -34,19 +35,29 @@ _FREE = {
 
 
 def write_checkpoint(
-    run: Run, number: int, policy: TransformersPolicy, learner: Learner, config: TrainConfig, state: Mapping[str, Any]
+    run: Run,
+    number: int,
+    policy: TransformersPolicy,
+    learner: Learner,
+    config: TrainConfig,
+    state: Mapping[str, Any],
+    *,
+    companion: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write ``checkpoints/<number>`` beside and rename it, so that a crash leaves the one before.
 
     Args:
         number: updates done.
         state: JSON-like, given back by `read_checkpoint`.
+        companion: tensors and plain values, given back by `read_companion`.
     """
     folder = run.path / "checkpoints" / f"{number:06d}"
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)
     policy.save(beside)
     torch.save(learner.state_dict(), beside / "learner.pt")
+    if companion is not None:
+        torch.save(dict(companion), beside / "companion.pt")
     (beside / "state.json").write_text(json.dumps({**state, "config": config.to_dict()}, indent=1))
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)
@@ -75,6 +86,22 @@ def read_checkpoint(folder: Path, policy: TransformersPolicy, learner: Learner, 
         learner.reference = frozen_copy(policy)
     load_weights(policy, folder)
     learner.load_state_dict(torch.load(folder / "learner.pt", weights_only=True))
+    return state
+
+
+def read_companion(folder: Path) -> dict[str, Any] | None:
+    """The state of the model beside the policy; None where the checkpoint has none.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    path = folder / "companion.pt"
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise RunError(f"{path} is damaged ({error}); delete the folder to go on earlier") from error
     return state
 
 

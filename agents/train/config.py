@@ -47,6 +47,10 @@ class TrainConfig:
     """Of the behaviour distribution."""
     recipe: str = "quickstart"
     """Name of the chain of rewards and credit (`agentgym.rewards.recipe`)."""
+    companion: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Options of the model that the recipe trains beside the policy; override the recipe's."""
+    columns: str = ""
+    """"module:function" of a StepTable, gives the extra columns that a recipe reads as {name: array}; '' gives none."""
     seed: int = 0
     """Of everything random in the run."""
 

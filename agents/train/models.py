@@ -16,7 +16,7 @@ from agentgym.agents.policy.transformers import VALUE_HEAD, TransformersPolicy
 from agentgym.agents.train.config import TrainConfig
 from agentgym.errors import UsageError
 
-__all__ = ["build_policy", "frozen_copy", "load_weights", "parse_context"]
+__all__ = ["build_policy", "frozen_copy", "load_weights", "own_copy", "parse_context"]
 
 
 def parse_context(text: str) -> ContextPolicy:
@@ -83,9 +83,14 @@ def load_weights(policy: TransformersPolicy, folder: Path) -> None:
     policy.flush()
 
 
+def own_copy(policy: TransformersPolicy) -> Any:
+    """A copy of the model as it is now, to be trained apart from it."""
+    return copy.deepcopy(policy.model).eval()
+
+
 def frozen_copy(policy: TransformersPolicy) -> Any:
     """A copy of the model as it is now, without gradients: the reference of a divergence."""
-    model = copy.deepcopy(policy.model)
+    model = own_copy(policy)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     return model.eval()

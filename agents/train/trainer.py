@@ -21,7 +21,8 @@ from agentgym.agents.evaluate.stats import wilson
 from agentgym.agents.loop import Collector, Job, Rollouts
 from agentgym.agents.policy.simple import OraclePolicy, RandomPolicy
 from agentgym.agents.policy.transformers import TransformersPolicy
-from agentgym.agents.train.checkpoints import newest_checkpoint, read_checkpoint, write_checkpoint
+from agentgym.agents.train.checkpoints import newest_checkpoint, read_checkpoint, read_companion, write_checkpoint
+from agentgym.agents.train.columns import ExtraColumns
 from agentgym.agents.train.config import TrainConfig
 from agentgym.agents.train.demonstrations import Demonstrator, Handover, Lessons, cut_at
 from agentgym.agents.train.learner import Learner, UpdateStats
@@ -85,6 +86,7 @@ class Trainer:
         self.config, self.run = config, run
         self.arm = arm or config.recipe
         self.recipe: Recipe = recipe(config.recipe)
+        self.extra = ExtraColumns(config, self.recipe)
         self.split = split or Split(config.env, config.env_kwargs)
         self.policy = policy if policy is not None else build_policy(config)
         if not self.policy.trainable:
@@ -236,6 +238,7 @@ class Trainer:
                 self.policy.flush()
             rollouts = self.collect(k)
             steps, tokens = _usable(rollouts)
+            steps, told = self.extra.added(steps, tokens, self.policy)
             advantages, targets = self._credit(steps)
             rows = _rows(steps, tokens)
             if c.lr_decay:
@@ -263,7 +266,7 @@ class Trainer:
             env_steps=self.env_steps,
             errors=len(rollouts.errors),
             cpu_seconds=round(self.cpu_seconds, 3),
-            **stats.to_dict() | {"steps": len(steps)},
+            **stats.to_dict() | {"steps": len(steps)} | told,
         )
         if self._stored(k):
             self._store(rollouts, advantages, phase="train", update=k)
@@ -289,7 +292,7 @@ class Trainer:
             seed=c.seed,
             deterministic=c.deterministic,
             weights_version=k,
-            keep=("text", "action") if self._stored(k) else (),
+            keep=("text", "action") if self._stored(k) else self.extra.keep,
         )
 
     def measure(
@@ -344,7 +347,10 @@ class Trainer:
         if self.run is None:
             raise UsageError("this trainer has no run folder to save into")
         state = {name: getattr(self, name) for name in _COUNTERS} | {"arm": self.arm}
-        return write_checkpoint(self.run, self.updates_done, self.policy, self.learner, self.config, state)
+        beside = self.extra.state_dict()
+        return write_checkpoint(
+            self.run, self.updates_done, self.policy, self.learner, self.config, state, companion=beside
+        )
 
     def resume(self) -> bool:
         """Go back to the newest checkpoint of the run; False when there is none yet.
@@ -359,6 +365,7 @@ class Trainer:
         for name in _COUNTERS:
             setattr(self, name, state[name])
         self.policy.set_weights_version(self.updates_done)
+        self.extra.load_state_dict(read_companion(folder), self.policy)
         assert self.run is not None
         # episodes and lines after the checkpoint come again, under the same numbers
         self.run.keep_shards(self._is_before)
@@ -382,6 +389,7 @@ class Trainer:
         """Close the environments and what is written."""
         if self._board is not None:
             self._board.close()
+        self.extra.close()
         self.collector.close()
         self.split.close()
 

@@ -15,25 +15,33 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from agentgym.rewards.combine.columns import Columns, summed
-from agentgym.rewards.credit.checks import Float, number
+from agentgym.rewards.credit.checks import Float, extra, finite, number
 from agentgym.steps import StepTable
 
 __all__ = ["DangerLimit", "combine"]
 
 
-def combine(steps: StepTable, columns: Columns, *, multiplier: float) -> Float:
+def combine(steps: StepTable, columns: Columns, *, multiplier: float | str) -> Float:
     """float64[n]: the sum of the terms minus ``multiplier`` on every unsafe step.
 
     Args:
         steps: n rows; reads ``danger``.
         columns: float64[n] by name.
-        multiplier: price of one unsafe step, 0 or more; `DangerLimit` keeps it.
+        multiplier: price of one unsafe step, 0 or more, or the extra column that holds it; `DangerLimit` keeps it.
 
     Raises:
-        ValueError: a column is not finite or has another length; the multiplier is negative.
+        ValueError: a column is missing, not finite or has another length; the multiplier is negative.
     """
-    number("multiplier", multiplier, 0.0)
-    return summed(steps, columns) - multiplier * steps.danger
+    if not isinstance(multiplier, str):
+        number("multiplier", multiplier, 0.0)
+        return summed(steps, columns) - multiplier * steps.danger
+    price = finite(multiplier, extra(steps, multiplier, "the rule 'lagrangian'"), (len(steps),))
+    bad = np.flatnonzero(price < 0.0)
+    if bad.size:
+        raise ValueError(
+            f"{multiplier!r} must be at least 0, row {bad[0]} is {price[bad[0]]}; danger is never paid for"
+        )
+    return summed(steps, columns) - price * steps.danger
 
 
 @dataclass(frozen=True)

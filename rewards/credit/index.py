@@ -52,6 +52,8 @@ class Method:
         needs_groups: it compares rollouts of one task, so a stream of single episodes cannot feed it.
         scores_trajectories: it takes ``score``, one number per trajectory.
         needs_critic: it takes ``values`` (and ``last_values``) of a critic.
+        columns: extra columns it reads where a recipe gives it no terms, or always.
+        names: options that name further columns, extras or the table's own.
     """
 
     assign: Assigner
@@ -59,7 +61,11 @@ class Method:
     needs_groups: bool = True
     scores_trajectories: bool = True
     needs_critic: bool = False
+    columns: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
+
+_RATIO = ("logprob_model", "logprob_reference")
 
 METHODS: dict[str, Method] = {
     "return-to-go": Method(return_to_go.assign, "Williams 1992", needs_groups=False, scores_trajectories=False),
@@ -75,12 +81,14 @@ METHODS: dict[str, Method] = {
     "salt": Method(salt.assign, "after arXiv 2510.20022"),
     "gdpo": Method(gdpo.assign, "arXiv 2601.05242"),
     "pure": Method(pure.assign, "arXiv 2504.15275", scores_trajectories=False),
-    "prime": Method(prime.assign, "arXiv 2502.01456"),
-    "istar": Method(istar.assign, "arXiv 2509.19199"),
-    "spa": Method(spa.assign, "arXiv 2505.20732", needs_groups=False, scores_trajectories=False),
-    "adca": Method(adca.assign, "arXiv 2511.10395"),
+    "prime": Method(prime.assign, "arXiv 2502.01456", columns=_RATIO),
+    "istar": Method(istar.assign, "arXiv 2509.19199", columns=_RATIO),
+    "spa": Method(
+        spa.assign, "arXiv 2505.20732", needs_groups=False, scores_trajectories=False, columns=("contribution",)
+    ),
+    "adca": Method(adca.assign, "arXiv 2511.10395", names=("good",)),
     "cm2": Method(cm2.assign, "CM2-RLCR-Tool-Agent (released code)", scores_trajectories=False),
-    "arenarl": Method(arenarl.assign, "arXiv 2601.06487", scores_trajectories=False),
+    "arenarl": Method(arenarl.assign, "arXiv 2601.06487", scores_trajectories=False, names=("judge",)),
     "portool": Method(portool.assign, "after arXiv 2510.26020"),
     "copo": Method(copo.assign, "after COPO"),
     "duration": Method(duration.assign, "arXiv 2509.01684"),

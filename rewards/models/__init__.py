@@ -1,1 +1,1 @@
-"""Reward models: what is learnt or asked for. Losses and scores on plain columns; NumPy alone."""
+"""Reward models: what is learnt or asked for. They read columns; torch is loaded when a network is first made."""

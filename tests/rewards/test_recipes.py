@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,8 +13,12 @@ from agentgym.errors import UnknownName, UsageError
 from agentgym.rewards import RECIPES, Recipe, Term, recipe
 from agentgym.rewards.combine import weighted
 from agentgym.rewards.credit import gae, gigpo, grpo, method
+from agentgym.rewards.models.companions import Surroundings
 from agentgym.steps import StepTable
+from agentgym.tokens import TokenTable
 from tests.rewards.credit.tables import full_table, rollouts
+
+Need = Callable[[object, str, str], None]
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -101,9 +107,150 @@ def test_parts_that_do_not_fit_are_refused_when_made() -> None:
 
 
 def test_which_recipes_do_without_groups() -> None:
-    assert [name for name in RECIPES if not recipe(name).needs_groups] == ["calm", "ppo", "spa", "clip-delta"]
+    alone = {name for name in RECIPES if not recipe(name).needs_groups}
+    critics = {"calm", "ppo", "pbrs", "mira", "auto-mc", "lare", "oni-retrieval", "oni-classification", "oni-ranking"}
+    assert {name for name in RECIPES if recipe(name).needs_critic} == critics
+    assert alone == critics | {"spa", "clip-delta", "lanser"}
     assert not method("return-to-go").needs_groups
     assert recipe("ppr").needs_groups  # its combination compares outcomes
+
+
+LITERATURE = {
+    "GRPO": "grpo",
+    "Dr.GRPO": "dr-grpo",
+    "pass@k": "pass@k",
+    "RLOO": "rloo",
+    "REINFORCE++": "reinforce++",
+    "GiGPO": "gigpo",
+    "HGPO": "hgpo",
+    "RewardFlow": "propagation",
+    "SPA-RL": "spa",
+    "PRIME": "prime",
+    "OPRL": "oprl",
+    "iStar": "istar",
+    "PURE": "pure",
+    "SALT": "salt",
+    "PORTool": "portool",
+    "ArenaRL": "arenarl",
+    "GDPO": "gdpo",
+    "G-RA": "g-ra",
+    "VeRPO": "verpo",
+    "PPR / ReNorm": "ppr",
+    "Clip and Delta": "clip-delta",
+    "PAR": "par",
+    "MiRA": "mira",
+    "ADCA": "adca",
+    "COPO": "copo",
+    "duration-aware weighting": "duration",
+    "WCO": "wco",
+    "UWO": "uwo",
+    "LaRe": "lare",
+    "ONI, retrieval": "oni-retrieval",
+    "ONI, classification": "oni-classification",
+    "ONI, ranking": "oni-ranking",
+    "CALM": "calm",
+    "Auto MC-Reward": "auto-mc",
+    "Lanser-CLI": "lanser",
+    "OpAgent": "opagent",
+    "CM2": "cm2",
+    "Lucy-SKG KRC": "krc",
+    "potential-based shaping": "pbrs",
+    "Lagrangian limit on danger": "lagrangian",
+    "BARFI": "barfi",
+    "checklists": "checklist",
+    "log-probability of a reference answer": "reference-answer",
+    "logical AND of log-sigmoids": "logical-and",
+    "hierarchical gating": "hierarchical",
+    "costs": "cost",
+    "GTD": "gtd",
+    "GTDP": "gtdp",
+    "state-equivalence pooling": "pooling",
+}
+"""Chains of the field by the names people know them by. Text2Reward, Eureka and EPO-Safe write reward code or
+specifications, and WebArbiter trains a judge: none of them is a chain from steps to advantages."""
+
+
+@pytest.mark.parametrize("known_as", LITERATURE)
+def test_every_chain_of_the_field_has_a_name(known_as: str) -> None:
+    chain = recipe(LITERATURE[known_as])
+    assert chain.source
+    assert str(chain).startswith(f"recipe {chain.name}")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_columns_a_recipe_reads_are_named_truly(name: str) -> None:
+    """With these extras alone it works; without any one of them it refuses and names it."""
+    chain, full = recipe(name), full_table(seed=3)
+    values = np.linspace(0, 1, len(full)) if chain.needs_critic else None
+    bare = StepTable.from_columns(**full.columns(), trajectories=full.trajectories)
+    there = {c: full.extras[c] for c in chain.reads}
+    assert np.isfinite(chain.advantages(bare.with_extra(**there), values)).all()
+    for column in chain.reads:
+        fewer = {c: v for c, v in there.items() if c != column}
+        with pytest.raises(ValueError, match=f"extra column '{column}'"):
+            chain.advantages(bare.with_extra(**fewer), values)
+
+
+@pytest.mark.parametrize("name", [n for n in RECIPES if RECIPES[n].companion])
+def test_a_companion_writes_what_its_recipe_reads(name: str, need: Need) -> None:
+    """From the columns it needs, without any that it writes."""
+    need(importlib.util.find_spec("torch"), "torch", 'run `pip install -e ".[train]"` in the checkout')
+    chain, full = recipe(name), full_table(seed=2)
+    bare = StepTable.from_columns(**full.columns(), trajectories=full.trajectories)
+    bare = bare.with_extra(**{c: full.extras[c] for c in chain.needs})
+    if chain.companion == "implicit":
+        with pytest.raises(UsageError, match="starts from a language model"):
+            chain.build_companion(Surroundings())
+        return  # with a language model: tests/agents/train/test_columns.py
+    learner = chain.build_companion(Surroundings(seed=1))
+    assert learner is not None
+    columns, figures = learner.update(bare, TokenTable.empty())
+    state = learner.state_dict()
+    learner.close()
+    values = np.linspace(0, 1, len(full)) if chain.needs_critic else None
+    assert np.isfinite(chain.advantages(bare.with_extra(**columns), values)).all()
+    assert all(isinstance(v, float) for v in figures.values())
+    one, other = (chain.build_companion(Surroundings(seed=1)) for _ in range(2))
+    assert one is not None
+    assert other is not None
+    one.update(bare, TokenTable.empty())
+    other.load_state_dict(state)
+    after = [c.update(bare, TokenTable.empty())[0] for c in (one, other)]
+    for c in (one, other):
+        c.close()
+    assert after[0].keys() == after[1].keys()
+    assert all((after[0][k] == after[1][k]).all() for k in after[0])
+
+
+def test_the_price_of_danger_rises_while_the_limit_is_broken() -> None:
+    steps = rollouts([0.0], [0.0], danger=np.array([True, False]))
+    learner = recipe("lagrangian").build_companion(Surroundings(), limit=0.1, rate=2.0)
+    assert learner is not None
+    prices = [learner.update(steps, TokenTable.empty())[0]["danger_price"][0] for _ in range(3)]
+    np.testing.assert_allclose(prices, [0.8, 1.6, 2.4])
+
+
+def test_companions_are_checked_when_the_recipe_is_made() -> None:
+    with pytest.raises(UnknownName, match="companion 'implict'; did you mean 'implicit'"):
+        Recipe("mine", (), "prime", companion="implict")
+    with pytest.raises(UnknownName, match="option of companion 'implicit' 'bta'"):
+        Recipe("mine", (), "prime", companion="implicit", companion_options={"bta": 1.0})
+    with pytest.raises(UsageError, match="companion options, but no companion"):
+        Recipe("mine", (), "prime", companion_options={"beta": 1.0})
+    with pytest.raises(UsageError, match="'blend' goes with 'blended'"):
+        Recipe("mine", (Term("outcome"),), "grpo", companion="blend")
+    with pytest.raises(UsageError, match="no companion that could take"):
+        recipe("grpo").build_companion(Surroundings(), beta=1.0)
+    with pytest.raises(UsageError, match="'source' must be"):
+        recipe("oni-retrieval").build_companion(Surroundings(), source="tea")
+
+
+def test_terms_of_one_name_are_told_apart_by_labels() -> None:
+    twice = (Term("column", 1.0, {"name": "safe"}, "a"), Term("column", 2.0, {"name": "doubt"}, "b"))
+    chain = Recipe("mine", twice, "return-to-go")
+    steps = full_table()
+    np.testing.assert_allclose(chain.step_rewards(steps), steps.extras["safe"] + 2.0 * steps.extras["doubt"])
+    assert "1 * a=column(name='safe')" in str(chain)
 
 
 def test_a_recipe_without_terms_has_no_step_reward() -> None:

@@ -8,28 +8,47 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentgym.errors import UnknownName
-from agentgym.rewards.combine import RULES, clip_delta, gated, krc, lagrangian, renorm, rule, stack, verpo
+from agentgym.rewards.combine import (
+    RULES,
+    blended,
+    clip_delta,
+    gated,
+    hierarchical,
+    krc,
+    lagrangian,
+    logical_and,
+    renorm,
+    rule,
+    stack,
+    verpo,
+)
 from agentgym.steps import StepTable
 from tests.rewards.credit.tables import full_table, judged, rollouts, tables
 
-OPTIONS = {"gated": {"order": ["b", "a"]}, "lagrangian": {"multiplier": 0.5}}
+OPTIONS = {
+    "gated": {"order": ["b", "a"]},
+    "hierarchical": {"levels": [["b"], ["a"]], "thresholds": {"b": 0.5}},
+    "lagrangian": {"multiplier": 0.5},
+    "blended": {"primary": "a", "prefix": "potential_"},
+}
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_every_rule_gives_finite_rewards_of_the_terms(name: str) -> None:
     steps = full_table()
+    steps = steps.with_extra(potential_b=np.ones(len(steps)))
     columns = {"a": steps.reward, "b": steps.progress}
     combined = rule(name).combine(steps, columns, **OPTIONS.get(name, {}))
     assert combined.shape[:1] == (len(steps),)
     assert np.isfinite(combined).all()
-    nothing = judged(StepTable.empty())
+    nothing = judged(StepTable.empty()).with_extra(potential_b=np.zeros(0))
     empty = {"a": nothing.reward, "b": nothing.progress}
     assert rule(name).combine(nothing, empty, **OPTIONS.get(name, {})).shape[:1] == (0,)
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_every_rule_names_a_bad_column(name: str) -> None:
-    steps = full_table()
+    steps = full_table().with_extra(potential_b=np.ones(len(full_table())))
     with pytest.raises(ValueError, match=r"'b' .*row 0"):
         rule(name).combine(steps, {"a": steps.reward, "b": np.full(len(steps), np.nan)}, **OPTIONS.get(name, {}))
 
@@ -143,3 +162,87 @@ def test_danger_grows_dearer_above_the_limit_and_cheaper_below() -> None:
 def test_an_unknown_rule_names_the_nearest() -> None:
     with pytest.raises(UnknownName, match="did you mean 'gated'"):
         rule("gate")
+
+
+def test_a_level_opens_when_the_one_above_is_reached_and_never_pays_for_the_past() -> None:
+    steps = rollouts([0.0] * 4, [0.0] * 2)
+    columns = {"key": np.array([0.0, 1.0, 0.0, 0.0, 0.0, 0.0]), "speed": np.ones(6)}
+    combined = hierarchical.combine(steps, columns, levels=[["key"], ["speed"]], thresholds={"key": 1.0})
+    np.testing.assert_array_equal(combined, [0.0, 2.0, 1.0, 1.0, 0.0, 0.0])
+    with pytest.raises(ValueError, match="must name every column once"):
+        hierarchical.combine(steps, columns, levels=[["key"]], thresholds={})
+    with pytest.raises(ValueError, match="which is no column"):
+        hierarchical.combine(steps, columns, levels=[["key"], ["speed"]], thresholds={"tea": 1.0})
+
+
+def test_nothing_below_an_unsafe_step_is_earned_any_more() -> None:
+    steps = rollouts([0.0] * 3)
+    columns = {"danger": np.array([0.0, -1.0, 0.0]), "pay": np.ones(3)}
+    combined = hierarchical.combine(steps, columns, levels=[["danger"], ["pay"]], thresholds={"danger": 0.0})
+    np.testing.assert_array_equal(combined, [1.0, -1.0, 0.0])
+
+
+@given(st.lists(st.floats(-3, 3), min_size=2, max_size=5))
+def test_the_and_is_at_most_its_worst_part(totals: list[float]) -> None:
+    """It is the log of a product of probabilities: below each of them, and above them all only by the sum."""
+    steps = rollouts([0.0, 0.0])
+    columns = {str(k): np.array([v / 2, v / 2]) for k, v in enumerate(totals)}
+    both = logical_and.combine(steps, columns)
+    parts = [logical_and.combine(steps, {k: c})[1] for k, c in columns.items()]
+    assert both[0] == 0.0
+    assert both[1] <= min(parts) + 1e-12
+    np.testing.assert_allclose(both[1], sum(parts), atol=1e-9)
+
+
+def test_one_failure_cannot_be_paid_for() -> None:
+    steps = rollouts([0.0])
+    good = logical_and.combine(steps, {"a": np.array([1.0]), "b": np.array([1.0])})
+    failed = logical_and.combine(steps, {"a": np.array([1000.0]), "b": np.array([0.0])})
+    assert good[0] > -0.1
+    assert failed[0] < -4.9
+    with pytest.raises(ValueError, match="no columns"):
+        logical_and.combine(steps, {})
+
+
+def test_the_price_of_danger_may_be_a_column() -> None:
+    steps = rollouts([1.0, 1.0], danger=np.array([True, False])).with_extra(price=np.array([3.0, 3.0]))
+    np.testing.assert_array_equal(lagrangian.combine(steps, {"a": steps.reward}, multiplier="price"), [-2.0, 1.0])
+    with pytest.raises(ValueError, match="'price' must be at least 0, row 1 is -1"):
+        lagrangian.combine(steps.with_extra(price=np.array([0.0, -1.0])), {}, multiplier="price")
+    with pytest.raises(ValueError, match="extra column 'tea'"):
+        lagrangian.combine(steps, {}, multiplier="tea")
+
+
+def test_two_actions_of_one_state_pull_apart_or_together() -> None:
+    """The gradient by hand: p = (1/2, 1/2), so g = (A_0 - A_1) / 2 times (1, -1) for each reward."""
+    steps = rollouts([0.0], [0.0], action=np.array([0, 1]))
+    assert blended.cosine(steps, [3.0, 1.0], [1.0, 0.0]) == pytest.approx(1.0)
+    assert blended.cosine(steps, [0.0, 5.0], [1.0, 0.0]) == pytest.approx(-1.0)
+    assert blended.cosine(steps, [2.0, 2.0], [1.0, 0.0]) == 0.0, "alike for both actions: no gradient"
+
+
+@given(tables(), st.integers(0, 9))
+def test_the_cosine_is_one_with_itself_and_symmetric(steps: StepTable, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(2, len(steps)))
+    own = blended.cosine(steps, a, a)
+    assert own == 0.0 or own == pytest.approx(1.0)
+    assert blended.cosine(steps, a, b) == pytest.approx(blended.cosine(steps, b, a))
+    assert blended.cosine(steps, 7.0 * a, -b) == pytest.approx(-blended.cosine(steps, a, b))
+
+
+def test_a_helpful_reward_gains_weight_and_a_misleading_one_loses_all() -> None:
+    steps = rollouts([1.0], [0.0], action=np.array([0, 1]))
+    state = blended.Blend({"help": 0.5, "mislead": 0.5}, rate=0.2)
+    for _ in range(5):
+        state = state.updated(steps, [1.0, -1.0], {"help": [2.0, 0.0], "mislead": [0.0, 2.0]})
+    assert state.weights == {"help": 1.0, "mislead": 0.0}
+    rows = steps.with_extra(weight_help=np.ones(2), weight_mislead=np.zeros(2))
+    columns = {"outcome": steps.reward, "help": np.array([2.0, 0.0]), "mislead": np.array([0.0, 9.0])}
+    np.testing.assert_array_equal(blended.combine(rows, columns), [3.0, 0.0])
+    with pytest.raises(ValueError, match="'others' must name"):
+        state.updated(steps, [1.0, -1.0], {"help": [2.0, 0.0]})
+    with pytest.raises(ValueError, match="extra column 'weight_help'"):
+        blended.combine(steps, columns)
+    with pytest.raises(ValueError, match="'primary' must be one of"):
+        blended.combine(rows, columns, primary="tea")

@@ -87,7 +87,28 @@ def judged(steps: StepTable, seed: int = 0) -> StepTable:
         tests=tests,
         tests_before=before,
         features=rng.normal(size=(n, 4)),
+        potential=rng.random(n),
+        potential_before=rng.random(n),
+        checklist=rng.integers(-1, 2, (n, 3)),
+        answer_logprob=-rng.random(n),
+        answer_logprob_before=-rng.random(n),
+        model_score=rng.normal(size=n),
+        reference_scores=rng.normal(size=(n, 2)),
+        ensemble_scores=rng.normal(size=(n, 3)),
+        intrinsic=rng.random(n),
+        message=np.array([f"message {k}" for k in rng.integers(0, 3, n)], dtype=object),
+        latent_reward=rng.normal(size=n),
+        danger_price=rng.random(n),
+        weight_progress=rng.random(n),
+        weight_milestone=rng.random(n),
+        text=np.array([f"at door {k}" for k in rng.integers(0, 5, n)], dtype=object),
+        action_text=np.array(["left", "right", "forward"], dtype=object)[rng.integers(0, 3, n)],
+        **{name: rng.normal(size=n) for name in _JUDGED},
     )
+
+
+_JUDGED = ("sparse_sign", "dense_sign", "diagnostics_fixed", "safe", "doubt", "judge_outcome", "judge_progress")
+"""Columns that recipes read as they are."""
 
 
 def full_table(groups: int = 3, size: int = 6, length: int = 4, seed: int = 0) -> StepTable:

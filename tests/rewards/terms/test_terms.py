@@ -8,7 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentgym.errors import UnknownName
-from agentgym.rewards.terms import TERMS, danger, grounded, milestone, outcome, progress, subgoals, term
+from agentgym.rewards.terms import (
+    TERMS,
+    checklist,
+    columns_of,
+    cost,
+    danger,
+    grounded,
+    milestone,
+    outcome,
+    potential,
+    progress,
+    reference,
+    subgoals,
+    term,
+)
+from agentgym.rewards.terms import (
+    judged as judged_terms,
+)
 from agentgym.steps import StepTable
 from tests.rewards.credit.tables import judged, rollouts, tables
 
@@ -115,3 +132,80 @@ def test_every_term_gives_one_float64_per_row(name: str) -> None:
 def test_an_unknown_term_names_the_nearest() -> None:
     with pytest.raises(UnknownName, match="did you mean 'progress'"):
         term("progres")
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_the_columns_a_term_reads_are_named_truly(name: str) -> None:
+    """Without any one of them it refuses, with them alone it works."""
+    options = {"weights": 0.5} if name == "subgoals" else {}
+    steps = judged(rollouts([0.0, 0.0], [0.0]))
+    named = columns_of(name, options)
+    bare = rollouts([0.0, 0.0], [0.0]).with_extra(**{c: steps.extras[c] for c in named})
+    assert term(name)(bare, **options).shape == (3,)
+    for left_out in named:
+        fewer = {c: steps.extras[c] for c in named if c != left_out}
+        with pytest.raises(ValueError, match=f"extra column '{left_out}'"):
+            term(name)(rollouts([0.0, 0.0], [0.0]).with_extra(**fewer), **options)
+
+
+def test_a_checklist_is_the_share_that_holds_or_what_was_added() -> None:
+    steps = rollouts([0.0, 0.0], [0.0]).with_extra(checklist=np.array([[1, 0, -1], [1, 1, -1], [-1, -1, -1]]))
+    np.testing.assert_allclose(checklist.term(steps), [0.5, 1.0, 0.0])
+    np.testing.assert_allclose(checklist.term(steps, gain=True), [0.5, 0.5, 0.0])
+    np.testing.assert_allclose(checklist.term(steps, weights=[3.0, 1.0, 1.0]), [0.75, 1.0, 0.0])
+    with pytest.raises(ValueError, match="row 1 is"):
+        checklist.term(steps.with_extra(checklist=np.array([[1], [2], [0]])))
+    with pytest.raises(ValueError, match="not all 0"):
+        checklist.term(steps, weights=[0.0, 0.0, 0.0])
+
+
+def test_a_cost_is_paid() -> None:
+    steps = rollouts([0.0, 0.0], duration=np.array([2.0, 3.0])).with_extra(used=np.array([[1, 10], [0, 20]]))
+    assert cost.term(steps).tolist() == [-2.0, -3.0]
+    assert cost.term(steps, name="used", weights=[1.0, 0.1]).tolist() == [-2.0, -2.0]
+    with pytest.raises(ValueError, match="at least 0, row 1"):
+        cost.term(steps.with_extra(used=np.array([0.0, -1.0])), name="used")
+    with pytest.raises(ValueError, match="is paid, not earned"):
+        cost.term(steps, weights=[-1.0])
+
+
+@given(st.lists(st.floats(-9, 0), min_size=2, max_size=6), st.sampled_from(["log", "probability"]))
+def test_gains_of_a_reference_answer_sum_to_last_minus_first(levels: list[float], form: str) -> None:
+    steps = rollouts([0.0] * (len(levels) - 1)).with_extra(
+        answer_logprob=np.array(levels[1:]), answer_logprob_before=np.array(levels[:-1])
+    )
+    size = np.exp if form == "probability" else np.asarray
+    total = reference.term(steps, form=form).sum()  # type: ignore[arg-type]
+    np.testing.assert_allclose(total, size(levels[-1]) - size(levels[0]), atol=1e-9)
+    level = reference.term(steps, form=form, paid="level")  # type: ignore[arg-type]
+    np.testing.assert_allclose(level, [0.0] * (len(levels) - 2) + [size(levels[-1])])
+
+
+def test_a_log_probability_above_zero_is_named() -> None:
+    steps = rollouts([0.0]).with_extra(answer_logprob=np.array([0.5]), answer_logprob_before=np.array([-1.0]))
+    with pytest.raises(ValueError, match=r"'answer_logprob' must be at most 0, row 0 is 0.5"):
+        reference.term(steps)
+
+
+def test_a_judged_score_counts_once_for_a_rollout() -> None:
+    steps = rollouts([0.0, 0.0], [0.0]).with_extra(
+        model_score=np.array([9.0, 1.0, 0.0]), reference_scores=np.array([[0.0], [1.0], [0.0]])
+    )
+    assert judged_terms.par_term(steps).tolist() == [0.0, 0.5, 0.5]
+    worst = judged_terms.ensemble_term(steps.with_extra(ensemble_scores=np.array([[1, 2], [3, 0], [5, 5]])), rule="wco")
+    assert worst.tolist() == [1.0, 0.0, 5.0]
+
+
+def test_any_column_is_a_potential() -> None:
+    steps = rollouts([0.0, 0.0], terminated=np.array([False, True])).with_extra(
+        potential=np.array([0.5, 1.0]), potential_before=np.array([0.0, 0.5])
+    )
+    assert potential.term(steps).tolist() == [0.5, -0.5]
+    assert potential.term(steps, terminal="keep").tolist() == [0.5, 0.5]
+
+
+def test_one_weight_for_all_subgoals_is_taken_as_it_is() -> None:
+    steps = rollouts([0.0, 0.0], milestones_before=np.array([0, 1]), milestones=np.array([1, 3]))
+    np.testing.assert_allclose(subgoals.term(steps, weights=0.25), [0.25, 0.25])
+    with pytest.raises(ValueError, match="'weights' must lie in"):
+        subgoals.term(steps, weights=0.0)
