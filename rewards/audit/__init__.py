@@ -21,7 +21,7 @@ from agentgym.rewards.audit.hackability import (
     transition_rewards,
     true_rewards,
 )
-from agentgym.rewards.audit.mdp import MDP, aliased, corridor, slippery
+from agentgym.rewards.audit.mdp import MDP, aliased, corridor, garnet, slippery
 from agentgym.rewards.audit.measures import Interval
 from agentgym.rewards.audit.monte_carlo import (
     MonteCarlo,
@@ -36,6 +36,7 @@ from agentgym.rewards.audit.signals import WRONG, SignalReport, needless_splits,
 from agentgym.rewards.audit.worlds import (
     DEVELOPMENT,
     HELD_OUT,
+    HELD_OUT_2,
     Setting,
     World,
     dilution_and_progress,
@@ -49,6 +50,7 @@ __all__ = [
     "DEVELOPMENT",
     "FIGURES",
     "HELD_OUT",
+    "HELD_OUT_2",
     "MDP",
     "PROGRESS",
     "SHAPED",
@@ -76,6 +78,7 @@ __all__ = [
     "enumerate_mdp",
     "explorer",
     "farming",
+    "garnet",
     "monte_carlo_advantages",
     "monte_carlo_fidelity",
     "named",
