@@ -8,7 +8,7 @@ environments themselves; against Monte-Carlo advantages from snapshots where a w
 from __future__ import annotations
 
 from agentgym.rewards.audit.assigners import BASELINES, STANDARD, Baseline, Measured, named
-from agentgym.rewards.audit.credit import FIGURES, CreditStudy, study
+from agentgym.rewards.audit.credit import FIGURES, RIVALS, CreditStudy, study
 from agentgym.rewards.audit.enumerate import enumerate_mdp
 from agentgym.rewards.audit.exact import Solution, behaviour, shortest, softmax, solve
 from agentgym.rewards.audit.hackability import (
@@ -53,6 +53,7 @@ __all__ = [
     "HELD_OUT_2",
     "MDP",
     "PROGRESS",
+    "RIVALS",
     "SHAPED",
     "STANDARD",
     "WRONG",

@@ -25,7 +25,8 @@ def test_a_random_graph_can_be_solved_without_dying() -> None:
     mdp = garnet(12, seed=3)
     assert mdp.probability.sum(axis=2) == pytest.approx(np.ones((12, 3)))
     assert np.isfinite(mdp.distance[~mdp.dead]).all()
-    assert (mdp.progress[mdp.success] == 1.0).all() and (mdp.progress[~mdp.success] < 1.0).all()
+    assert (mdp.progress[mdp.success] == 1.0).all()
+    assert (mdp.progress[~mdp.success] < 1.0).all()
     assert not np.array_equal(mdp.target, garnet(12, seed=4).target)
     with pytest.raises(UsageError, match="at least 4"):
         garnet(3)
