@@ -28,6 +28,12 @@ _GROUP = (
     Recipe("duration", (_OUTCOME,), "duration", source="arXiv 2509.01684", note="needs durations"),
     Recipe("gtd", (_OUTCOME,), "gtd", note="values of the group's own state graph"),
     Recipe("gtdp", (_OUTCOME,), "gtdp", note="the same, with a prior calibrated from progress"),
+    Recipe(
+        "htd",
+        (_OUTCOME,),
+        "htd",
+        note="values pooled over four levels of state abstraction; for anchors that seldom repeat",
+    ),
     Recipe("propagation", (_OUTCOME,), "propagation", source="after RewardFlow"),
     Recipe(
         "arenarl",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 ESTIMABLE = (
+    "htd",
     "gtdp",
     "progress-gae",
     "calibrated-progress",

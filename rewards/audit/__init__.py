@@ -8,7 +8,7 @@ environments themselves; against Monte-Carlo advantages from snapshots where a w
 from __future__ import annotations
 
 from agentgym.rewards.audit.assigners import BASELINES, STANDARD, Baseline, Measured, named
-from agentgym.rewards.audit.credit import FIGURES, CreditStudy, study
+from agentgym.rewards.audit.credit import FIGURES, RIVALS, CreditStudy, study
 from agentgym.rewards.audit.enumerate import enumerate_mdp
 from agentgym.rewards.audit.exact import Solution, behaviour, shortest, softmax, solve
 from agentgym.rewards.audit.hackability import (
@@ -21,7 +21,7 @@ from agentgym.rewards.audit.hackability import (
     transition_rewards,
     true_rewards,
 )
-from agentgym.rewards.audit.mdp import MDP, aliased, corridor, slippery
+from agentgym.rewards.audit.mdp import MDP, aliased, corridor, garnet, slippery
 from agentgym.rewards.audit.measures import Interval
 from agentgym.rewards.audit.monte_carlo import (
     MonteCarlo,
@@ -36,6 +36,7 @@ from agentgym.rewards.audit.signals import WRONG, SignalReport, needless_splits,
 from agentgym.rewards.audit.worlds import (
     DEVELOPMENT,
     HELD_OUT,
+    HELD_OUT_2,
     Setting,
     World,
     dilution_and_progress,
@@ -49,8 +50,10 @@ __all__ = [
     "DEVELOPMENT",
     "FIGURES",
     "HELD_OUT",
+    "HELD_OUT_2",
     "MDP",
     "PROGRESS",
+    "RIVALS",
     "SHAPED",
     "STANDARD",
     "WRONG",
@@ -76,6 +79,7 @@ __all__ = [
     "enumerate_mdp",
     "explorer",
     "farming",
+    "garnet",
     "monte_carlo_advantages",
     "monte_carlo_fidelity",
     "named",

@@ -158,6 +158,7 @@ BASELINES: dict[str, Baseline] = {
 
 STANDARD: tuple[str, ...] = (
     "exact",
+    "htd",
     "gtdp",
     "progress-gae",
     "calibrated-progress",
@@ -196,7 +197,7 @@ def named(name: str) -> Measured:
         _accepts(name, assign, options)
         if method(stem).needs_critic:
             return Measured(name, lambda view: assign(view.steps, **_critic_options(view), **options), False)
-        reads = stem in ("gtdp", "pooling") or options.get("prior", "mean") != "mean"
+        reads = stem in ("gtdp", "htd", "pooling") or options.get("prior", "mean") != "mean"
         return Measured(name, lambda view: assign(view.steps, **options), reads)
     if stem in RECIPES:
         chain = recipe(stem)

@@ -25,7 +25,7 @@ from agentgym.rewards.audit.sample import PROGRESS, Critic, Progress, Sample, Vi
 from agentgym.rewards.audit.worlds import Setting
 from agentgym.rewards.credit import assigner
 
-__all__ = ["BATCH", "FIGURES", "CreditStudy", "study"]
+__all__ = ["BATCH", "FIGURES", "RIVALS", "CreditStudy", "study"]
 
 Float = npt.NDArray[np.float64]
 
@@ -35,7 +35,21 @@ BATCH = 16
 CRITIC_ROLLOUTS = 2000
 """What the fitted critic learns from, in every setting."""
 
+RIVALS: tuple[str, ...] = (
+    "gtd",
+    "gtdp",
+    "gigpo",
+    "progress-difference",
+    "progress-gae",
+    "calibrated-progress",
+    "fitted-critic",
+)
+"""What HTD is held against, cell by cell. The fitted critic alone has seen 2,000 other rollouts."""
+
 CONTRASTS: tuple[tuple[str, str], ...] = (
+    ("htd", "gtdp"),
+    ("htd", "progress-gae"),
+    ("htd", "fitted-critic"),
     ("gtdp", "progress-gae"),
     ("gtdp", "gigpo+difference(z_scored=True)"),
     ("gtdp", "calibrated-progress"),
@@ -112,6 +126,25 @@ class CreditStudy:
                     if np.isfinite(interval.value):
                         bounds = {"difference": interval.value, "low": interval.low, "high": interval.high}
                         found.append({"kind": kind, "a": a, "b": b, "figure": figure, **bounds})
+        return found
+
+    def margins(self, name: str = "htd", rivals: Sequence[str] = RIVALS) -> list[dict[str, Any]]:
+        """By kind of record and figure: one assigner, the best of its rivals there, and the paired difference.
+
+        The best is chosen on the same settings, which favours it; rivals not measured are left out.
+        """
+        measured = [rival for rival in rivals if rival in self.assigners and rival != name]
+        found = []
+        for figure in ("cos@1", "mixed", "alone"):
+            for kind, where in self._kinds():
+                means = {rival: self.mean(rival, figure, where).value for rival in measured}
+                if not all(np.isfinite(list(means.values()))) or not means:
+                    continue
+                best = max(means, key=lambda rival: means[rival])
+                interval = self.difference(name, best, figure, where)
+                row: dict[str, Any] = {"kind": kind, "figure": figure, "value": self.mean(name, figure, where).value}
+                row |= {"best": best, "best_value": means[best]}
+                found.append(row | {"difference": interval.value, "low": interval.low, "high": interval.high})
         return found
 
     def by_kind(self, figure: str = "cos@1") -> list[dict[str, Any]]:

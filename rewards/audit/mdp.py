@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from agentgym.errors import UsageError
 
-__all__ = ["MDP", "aliased", "corridor", "slippery"]
+__all__ = ["MDP", "aliased", "corridor", "garnet", "slippery"]
 
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float64]
@@ -131,6 +131,40 @@ def corridor(length: int = 10) -> MDP:
         labels=("left", "right", "wait"),
         place=np.stack([cell, np.zeros(length)], axis=1).astype(np.float64),
     )
+
+
+def garnet(states: int = 30, actions: int = 3, outcomes: int = 2, seed: int = 0) -> MDP:
+    """A random graph (after Garnet, Bhatnagar et al. 2009): where every action leads is drawn once, by chance.
+
+    Actions lead up to two states back and three ahead, so that the way is long; the first state is the start, the last
+    the success, and one halfway is deadly. Progress is the share of the distance done. Nothing here has a place.
+
+    Raises:
+        UsageError: fewer than 4 states.
+    """
+    if states < 4:
+        raise UsageError(f"a random graph needs at least 4 states, got {states}")
+    rng = np.random.default_rng(seed)
+    state = np.arange(states)
+    target = np.clip(state[:, None, None] + rng.integers(-2, 4, size=(states, actions, outcomes)), 0, states - 1)
+    success, dead = state == states - 1, state == states // 2
+    target[:, 0, 0] = np.minimum(state + np.where(dead[np.minimum(state + 1, states - 1)], 2, 1), states - 1)
+    made = MDP(
+        name=f"garnet {states}",
+        start=0,
+        allowed=np.ones((states, actions), dtype=np.bool_),
+        target=target,
+        probability=rng.dirichlet(np.ones(outcomes), size=(states, actions)),
+        success=success,
+        dead=dead,
+        anchor=state,
+        progress=success.astype(np.float64),
+        milestones=success[target].astype(np.int64),
+        danger=dead[target],
+        labels=tuple(range(actions)),
+    )
+    far = 1.0 + made.distance[~dead].max()
+    return replace(made, progress=np.where(dead, 0.0, 1.0 - np.where(dead, 0.0, made.distance) / far))
 
 
 def aliased(mdp: MDP, share: float, seed: int = 0) -> MDP:

@@ -1,7 +1,8 @@
 """The settings of the credit bench: on which tasks, how competent, with which anchors and which progress.
 
-Two lists that must not be mixed. `DEVELOPMENT` is what measures and assigners were tried on. `HELD_OUT` was written
-down before anything was run on it; what is claimed of GTD and GTDP is claimed there.
+Lists that must not be mixed. `DEVELOPMENT` is what measures and assigners were tried on. `HELD_OUT` was written
+down before anything was run on it; what is claimed of GTD and GTDP is claimed there. Its figures have been looked at
+since, so whatever was made later is claimed on `HELD_OUT_2`, which was written down before that.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from typing import Any
 
 from agentgym.rewards.audit.enumerate import enumerate_mdp
 from agentgym.rewards.audit.exact import Solution, behaviour, shortest
-from agentgym.rewards.audit.mdp import MDP, aliased, corridor, slippery
+from agentgym.rewards.audit.mdp import MDP, aliased, corridor, garnet, slippery
 from agentgym.rewards.audit.sample import PROGRESS, Progress
 
 __all__ = [
     "DEVELOPMENT",
     "HELD_OUT",
+    "HELD_OUT_2",
     "Setting",
     "World",
     "dilution_and_progress",
@@ -70,6 +72,18 @@ HELD_OUT: tuple[World, ...] = (
     world_of("agentgym/Grid-MultiRoom-N2-S4-v0", 4),
     world_of("agentgym/Grid-DoorKey-5x5-v0", 23, slip=0.1),
 )
+
+HELD_OUT_2: tuple[World, ...] = (
+    world_of("agentgym/Grid-FourRooms-v0", 8),
+    world_of("agentgym/Grid-MultiRoom-N4-S5-v0", 9),
+    world_of("agentgym/Grid-LavaCrossing-S11N5-v0", 13),
+    world_of("agentgym/Grid-Empty-8x8-v0", 0),
+    world_of("agentgym/Grid-KeyCorridor-S3R1-v0", 17),
+    world_of("agentgym/Grid-DoorKey-6x6-v0", 42, slip=0.05),
+    world_of("agentgym/Grid-LavaCrossing-S9N2-v0", 31, slip=0.1),
+    World("garnet 30 s1", cache(lambda: garnet(30, seed=1))),
+)
+"""Families of which FourRooms and the random graph are new; three of the eight roll dice."""
 
 
 @dataclass(frozen=True)

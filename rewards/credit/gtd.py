@@ -31,11 +31,11 @@ import numpy.typing as npt
 
 from agentgym.rewards.credit import affine
 from agentgym.rewards.credit.checks import Float, number, one_of, step_rewards
-from agentgym.rewards.credit.group_graph import group_graph
+from agentgym.rewards.credit.group_graph import GroupGraph, group_graph
 from agentgym.rewards.credit.groups import Partition, suffix_sums
 from agentgym.steps import StepTable
 
-__all__ = ["Prior", "assign", "state_values"]
+__all__ = ["Prior", "assign", "discount", "fixed_point", "state_values"]
 
 Prior = Literal["mean", "calibrated", "progress"]
 
@@ -113,14 +113,30 @@ def state_values(
     p = np.empty(len(graph.block))
     p[there] = p_there
     p[here] = p_here
-    counted = ~graph.last | steps.terminated
-    visits = np.bincount(here, weights=counted, minlength=len(p))
-    earned = np.bincount(here, weights=np.where(counted, reward, 0.0), minlength=len(p))
-    constant = (earned + kappa * p) / (visits + kappa)
-    g = 1.0 - 1.0 / (horizon or _horizon(steps))
-    weight = g * graph.passages / (visits[graph.source] + kappa)
-    value = affine.solve(graph.block, graph.source, graph.target, weight, constant)
+    value = fixed_point(graph, steps, reward, p, kappa, discount(steps, horizon))
     return value[here], np.where(steps.terminated, 0.0, value[there])
+
+
+def fixed_point(graph: GroupGraph, steps: StepTable, reward: Float, prior: Float, kappa: float, g: float) -> Float:
+    """float64[m]: V of every node (the module's first formula).
+
+    Args:
+        graph: of ``steps``, m nodes.
+        reward: float64[n].
+        prior: float64[m], P.
+        kappa: above 0. g: in [0, 1).
+    """
+    counted = ~graph.last | steps.terminated
+    visits = np.bincount(graph.here, weights=counted, minlength=len(prior))
+    earned = np.bincount(graph.here, weights=np.where(counted, reward, 0.0), minlength=len(prior))
+    constant = (earned + kappa * prior) / (visits + kappa)
+    weight = g * graph.passages / (visits[graph.source] + kappa)
+    return affine.solve(graph.block, graph.source, graph.target, weight, constant)
+
+
+def discount(steps: StepTable, horizon: int | None) -> float:
+    """g = 1 - 1/H; H as in `assign`."""
+    return 1.0 - 1.0 / (horizon or _horizon(steps))
 
 
 def _horizon(steps: StepTable) -> int:

@@ -88,6 +88,21 @@ def test_contrasts_and_kinds_tell_settings_apart(hall: MDP) -> None:
     )
 
 
+def test_margins_are_against_the_best_rival_of_every_kind(hall: MDP) -> None:
+    grid = dilution_and_progress([World("hall", lambda: hall)], dilutions=[1, 16], progress=["exact", "reversed"])
+    names = ("htd", "gtd", "progress-gae", "rloo")
+    found = study(grid, [named(name) for name in names], batches=1)
+    margins = [row for row in found.margins("htd", ("gtd", "progress-gae", "gtdp")) if row["figure"] == "cos@1"]
+    assert [row["kind"] for row in margins] == ["all", "x1 exact", "x1 reversed", "x16 exact", "x16 reversed"]
+    kinds = {row["kind"]: row for row in found.by_kind()}
+    for row in margins[1:]:
+        best = max(("gtd", "progress-gae"), key=lambda name, kind=row["kind"]: kinds[kind][name])  # type: ignore[misc]
+        assert row["best"] == best, "GTDP was not measured, RLOO is no rival"
+        assert row["difference"] == pytest.approx(kinds[row["kind"]]["htd"] - kinds[row["kind"]][best])
+        assert row["low"] <= row["difference"] <= row["high"]
+    assert found.margins("htd", ()) == []
+
+
 def test_every_standard_name_and_baseline_gives_finite_numbers(hall: MDP) -> None:
     study(settings_of(hall, rates=(0.3,)), [named(n) for n in dict.fromkeys((*STANDARD, *BASELINES))], batches=1)
 
@@ -100,6 +115,7 @@ def test_an_assigner_is_named_by_method_recipe_or_path(hall: MDP) -> None:
     assert np.allclose(named("gigpo(gamma=1.0, normalise='mean')").assign(drawn.view), _gigpo(drawn.steps))
     assert named("gigpo+progress").reads_progress
     assert named("gtd(prior='calibrated')").reads_progress
+    assert named("htd").reads_progress
     assert not named("gtd").reads_progress
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import agentgym
 from agentgym.errors import UsageError
-from agentgym.rewards.audit import MDP, aliased, corridor, enumerate_mdp, slippery
+from agentgym.rewards.audit import MDP, aliased, corridor, enumerate_mdp, garnet, slippery
 
 DOORKEY = "agentgym/Grid-DoorKey-5x5-v0"
 LAVA = "agentgym/Grid-LavaCrossing-S9N1-v0"
@@ -19,6 +19,17 @@ def test_a_corridor_is_what_it_looks_like() -> None:
     assert mdp.target[:, :, 0].tolist() == [[0, 1, 0], [0, 2, 1], [1, 3, 2], [2, 3, 3]]
     assert mdp.distance.tolist() == [3, 2, 1, 0]
     assert mdp.progress.tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1])
+
+
+def test_a_random_graph_can_be_solved_without_dying() -> None:
+    mdp = garnet(12, seed=3)
+    assert mdp.probability.sum(axis=2) == pytest.approx(np.ones((12, 3)))
+    assert np.isfinite(mdp.distance[~mdp.dead]).all()
+    assert (mdp.progress[mdp.success] == 1.0).all()
+    assert (mdp.progress[~mdp.success] < 1.0).all()
+    assert not np.array_equal(mdp.target, garnet(12, seed=4).target)
+    with pytest.raises(UsageError, match="at least 4"):
+        garnet(3)
 
 
 def test_slips_share_an_action_out_among_those_allowed(hall: MDP) -> None:

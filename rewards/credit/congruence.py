@@ -1,0 +1,236 @@
+"""Which states are one although their anchors differ? Congruent states: what the same action leads to is the same.
+
+An anchor that takes in a nuisance (a clock, an advertisement, the order of a list) splits one state into many, and
+states stop repeating. But in a world that rolls no dice, one action in one state has one result. So from states known
+to be one (the starts of a group's rollouts, and equal anchors) it follows that their successors by equal actions are
+one, and so on: the congruence closure of the evidence (Nelson & Oppen 1980; as states are merged in the inference of
+automata). Rollouts of a group in which hardly a state was seen twice often fold into a small graph.
+
+Three rules keep it honest:
+
+- Successors are merged only where what was seen agrees: their progress, and whether the episode ended.
+- Where anchors repeat it is not used: if more than half of the repeated (anchor, action) pairs of a group lead to the
+  same next anchor (and there are `EVIDENCE` comparisons), its anchors are states already.
+- It is refused for a group where it refutes itself: pairs (class, action) disagree on whether the episode ended more
+  than half as often as pairs that share the action alone; or fewer classes are left than half the shortest success
+  has steps. So are worlds that roll dice noticed, mostly: where nothing ends and nothing shows, a wrong merge stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from agentgym.rewards.credit.checks import Float, Int
+from agentgym.rewards.credit.group_graph import interleaved
+from agentgym.rewards.credit.groups import Partition, dense, joint, joint_runs, partition
+from agentgym.steps import StepTable
+
+__all__ = ["EVIDENCE", "Congruence", "congruent"]
+
+Bool = npt.NDArray[np.bool_]
+
+EVIDENCE = 8
+"""Comparisons of repeated (anchor, action) pairs below which a group's anchors are not taken for states."""
+
+_GRAIN = 1e9
+"""Progresses are equal where they round to the same multiple of 1 / _GRAIN."""
+
+
+@dataclass(frozen=True)
+class Congruence:
+    """States of n steps, before and after each: 2n, interleaved.
+
+    Attributes:
+        own: states told apart inside groups, numbered in the order of ``groups``.
+        groups: of the n steps.
+        across: the same with states shared by groups, numbered in the order of ``linked``.
+        linked: of the n steps: groups that share a state.
+    """
+
+    own: Partition
+    groups: Partition
+    across: Partition
+    linked: Partition
+
+
+@dataclass(frozen=True)
+class _Nodes:
+    """Anchors inside groups: ``code`` int64[2n], and of every node its group and its anchor's number."""
+
+    code: Int
+    group: Int
+    anchor: Partition
+
+
+@dataclass(frozen=True)
+class _Moves:
+    """Rows as the closure sees them: ``code`` int64[n] of (action, what was seen after it), ``count`` of codes."""
+
+    code: Int
+    count: int
+    action: Partition
+    roots: Int
+    """int64[r]: rows that begin an episode."""
+    start: Int
+    """int64[r]: equal where these begin in one state."""
+
+
+def congruent(steps: StepTable) -> Congruence:
+    """Fold the states of a table with at least one step."""
+    groups = partition(steps.group)
+    nodes = _nodes(steps, groups)
+    action = partition(steps.action)
+    folding = ~_repeat(nodes, action, groups)
+    own = np.arange(len(nodes.group))
+    across = nodes.anchor.code
+    if folding.any():
+        moves = _moves(steps, groups, action)
+        rows = folding[groups.code]
+        own = np.where(folding[nodes.group], _closure(own, len(own), nodes.code, moves, rows), own)
+        folding &= ~_refuted(steps, nodes, own, action, groups, folding)
+        own = np.where(folding[nodes.group], own, len(own) + np.arange(len(own)))
+        rows = folding[groups.code]
+        folded = _closure(across, nodes.anchor.count, nodes.code, moves, rows)
+        # Groups that are not folded keep their anchors, and share those.
+        across = np.where(folding[nodes.group], folded, nodes.anchor.count + across)
+        own_only = folding & _refuted(steps, nodes, across, action, groups, folding)
+        across = np.where(own_only[nodes.group], 2 * nodes.anchor.count + own, across)
+    within = joint(Partition(nodes.group, groups.count), own)
+    shared = partition(across)
+    linked = _linked(nodes, shared, groups.count)
+    everywhere = joint(Partition(linked.code[nodes.group], linked.count), shared.code)
+    return Congruence(
+        Partition(within.code[nodes.code], within.count),
+        groups,
+        Partition(everywhere.code[nodes.code], everywhere.count),
+        Partition(linked.code[groups.code], linked.count),
+    )
+
+
+def _nodes(steps: StepTable, groups: Partition) -> _Nodes:
+    anchors = interleaved(steps.anchor, steps.next_anchor)
+    twice = np.repeat(groups.code, 2)
+    found = joint_runs(Partition(twice, groups.count), anchors)
+    group, anchor = np.empty(found.count, dtype=np.int64), np.empty(found.count, dtype=np.int64)
+    group[found.code], anchor[found.code] = twice, anchors
+    return _Nodes(found.code, group, partition(anchor))
+
+
+def _linked(nodes: _Nodes, states: Partition, groups: int) -> Partition:
+    """Of the groups: those that share states, directly or through others, are one."""
+    first = np.zeros(states.count, dtype=np.int64)
+    first[states.code] = nodes.group
+    ends, component = _components(nodes.group, first[states.code])
+    of_group = np.arange(groups)
+    of_group[ends] = component
+    return partition(of_group)
+
+
+def _moves(steps: StepTable, groups: Partition, action: Partition) -> _Moves:
+    seen = np.round(np.clip(interleaved(steps.progress_before, steps.progress), -1.0, 2.0) * _GRAIN).astype(np.int64)
+    moves = joint(action, 2 * seen[1::2] + steps.terminated)
+    roots = steps.starts[steps.t[steps.starts] == 0]
+    start = joint(Partition(groups.code[roots], groups.count), seen[::2][roots])
+    return _Moves(moves.code, moves.count, action, roots, start.code)
+
+
+def _repeat(nodes: _Nodes, action: Partition, groups: Partition) -> Bool:
+    """bool[groups]: anchors are states already."""
+    here, there = nodes.code[::2], nodes.code[1::2]
+    taken = dense(Partition(here, len(nodes.group)), action.code, action.count)
+    led = joint(taken, there)
+    comparisons = groups.totals((taken.size - 1.0)[taken.code])
+    agreed = groups.totals((led.size - 1.0)[led.code])
+    found: Bool = (comparisons >= EVIDENCE) & (agreed > 0.5 * comparisons)
+    return found
+
+
+def _refuted(steps: StepTable, nodes: _Nodes, state: Int, action: Partition, groups: Partition, folding: Bool) -> Bool:
+    """bool[groups]: the states (of every node) contradict what was seen; asked of the groups that are folding."""
+    rows = np.flatnonzero(folding[groups.code])
+    mine = Partition(groups.code[rows], groups.count)
+    here, acted = nodes.code[::2][rows], action.code[rows]
+    ended = steps.terminated[rows].astype(np.float64)
+    with_state = _disagreement(ended, partition(state[here] * action.count + acted), mine)
+    with_action = _disagreement(ended, dense(mine, acted, action.count), mine)
+    left = np.zeros(len(state), dtype=np.bool_)
+    left[here] = True
+    states = joint(Partition(nodes.group[left], groups.count), state[left])
+    of = np.empty(states.count, dtype=np.int64)
+    of[states.code] = nodes.group[left]
+    solved = steps.terminated[steps.ends] & (steps.reward[steps.ends] > 0.0)
+    shortest = np.full(groups.count, np.inf)
+    np.minimum.at(shortest, groups.code[steps.starts][solved], steps.lengths[solved].astype(np.float64))
+    needed = np.where(np.isfinite(shortest), np.maximum(0.5 * shortest, 2.0), 2.0)
+    found: Bool = (with_state > 0.5 * with_action) | (np.bincount(of, minlength=groups.count) < needed)
+    return found
+
+
+def _disagreement(ended: Float, key: Partition, groups: Partition) -> Float:
+    """float64[groups]: share of the pairs of rows of one key, one row in the group, of which one ended."""
+    ends, size = key.totals(ended), key.size
+    others = np.where(ended > 0.0, (size - ends)[key.code], ends[key.code])
+    return groups.totals(others) / np.maximum(groups.totals((size - 1.0)[key.code]), 1.0)
+
+
+def _closure(state: Int, count: int, node: Int, moves: _Moves, evidence: Bool) -> Int:
+    """int64[nodes]: the class of every node, named by a state in it.
+
+    After the first round only rows in classes that grew are compared again.
+
+    Args:
+        state: int64[nodes] in [0, count), nodes known to be one.
+        node: int64[2n], interleaved.
+        evidence: bool[n], rows that count.
+    """
+    rows = np.flatnonzero(evidence)
+    here, there, move = state[node[::2][rows]], state[node[1::2][rows]], moves.code[rows]
+    roots = evidence[moves.roots]
+    first, start = state[node[::2][moves.roots[roots]]], moves.start[roots]
+    lead = np.zeros(int(start.max(initial=0)) + 1, dtype=np.int64)
+    lead[start] = first
+    parent = np.arange(count)
+    _merge(parent, first, lead[start])
+    active = np.arange(len(rows))
+    while True:
+        key = parent[here[active]] * moves.count + move[active]
+        order = np.argsort(key, kind="stable")
+        key, after = key[order], parent[there[active[order]]]
+        same = key[1:] == key[:-1]
+        grown = _merge(parent, after[1:][same], after[:-1][same])
+        if not grown.size:
+            return parent[state]
+        of_grown = np.zeros(count, dtype=np.bool_)
+        of_grown[grown] = True
+        active = np.flatnonzero(of_grown[parent[here]])
+
+
+def _merge(parent: Int, left: Int, right: Int) -> Int:
+    """Makes pairs of classes one, in place; the classes that grew."""
+    differ = left != right
+    if not differ.any():
+        return np.zeros(0, dtype=np.int64)
+    nodes, end = _components(left[differ], right[differ])
+    parent[nodes] = end
+    parent[:] = parent[parent]
+    return end
+
+
+def _components(left: Int, right: Int) -> tuple[Int, Int]:
+    """The nodes of some edges, ascending, and for each the smallest node that it is connected with."""
+    nodes, ends = np.unique(np.concatenate([left, right]), return_inverse=True)
+    a, b = ends[: len(left)], ends[len(left) :]
+    label = np.arange(len(nodes))
+    while True:
+        least = np.minimum(label[a], label[b])
+        following = label.copy()
+        np.minimum.at(following, label[a], least)
+        np.minimum.at(following, label[b], least)
+        while not np.array_equal(following, following[following]):
+            following = following[following]
+        if np.array_equal(following, label):
+            return nodes, nodes[label]
+        label = following
