@@ -120,6 +120,7 @@
     get now() { return now; },
     reset() { now = 0; next = 1; order = 0; timers = new Map(); },
     turn: () => new Promise((done) => later(done, 0)),
+    wait: (ms) => new Promise((done) => later(done, ms)), // real time: a cap on what may never come
     frame: () => new Promise((done) => realFrame(done)),
     real: realNow,
   };

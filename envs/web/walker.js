@@ -304,7 +304,10 @@
       if (!row[0]) continue;
       const el = elements.get(row[0]).deref();
       if (!el || !shownNow(el)) continue;
-      const enabled = !isDisabled(el), away = (row[4] & AWAY) !== 0, reached = away || !hit(el).error;
+      const enabled = !isDisabled(el), away = (row[4] & AWAY) !== 0;
+      const back = away ? reveal(el) : null;
+      const reached = !hit(el).error;
+      if (back) back();
       const kind = isEditable(el) && !el.readOnly && enabled && reached ? el.type || "text" : "";
       const options = el.tagName === "SELECT" && enabled && reached ? [...el.options].filter((o) => !o.disabled).map((o) => [o.value, tidy(o.label || o.textContent)]) : 0;
       const checkable = enabled && reached && el.tagName === "INPUT" && (el.type === "checkbox" || el.type === "radio");
@@ -319,6 +322,32 @@
   new MutationObserver((list) => { changes += list.length; }).observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
   const frames = () => [...document.querySelectorAll("iframe")].map((f) => { try { return f.contentWindow.__agentgym; } catch (error) { return null; } }).filter(Boolean);
 
+  // Pictures change the layout when they come: those that are shown, and (once) those that style sheets may show later.
+  const kept = [];
+  const loaded = (image) => new Promise((done) => { for (const end of ["load", "error"]) image.addEventListener(end, done, { once: true }); });
+  const pictures = async (cap) => {
+    document.body && document.body.offsetHeight; // layout asks for what it needs
+    const waiting = [...document.images].filter((i) => !i.complete && i.loading !== "lazy").map(loaded);
+    if (!kept.length) {
+      kept.push(null);
+      const found = new Set();
+      for (const sheet of document.styleSheets) {
+        let rules = [];
+        try { rules = sheet.cssRules; } catch (error) { continue; }
+        for (const rule of rules)
+          for (const [, , address] of rule.cssText.matchAll(/url\((["']?)([^"')]+)\1\)/g))
+            if (!/^(data:|#)/.test(address) && !/font|woff|ttf|eot/.test(rule.cssText)) found.add(new URL(address, sheet.href || document.baseURI).href);
+      }
+      for (const address of [...found].slice(0, 200)) {
+        const image = new Image();
+        kept.push(image);
+        waiting.push(loaded(image));
+        image.src = address;
+      }
+    }
+    if (waiting.length) await Promise.race([Promise.all(waiting), clock.wait(cap)]);
+  };
+
   // Let the page finish: `ms` of its own time, requests in flight, and what scripts still change; at most `cap` real ms.
   const settle = async (ms, cap) => {
     const started = clock.real();
@@ -328,6 +357,7 @@
       for (const f of frames()) whole = (await f.clock.advance(time, 20000, cap)) && whole;
     };
     await pass(ms);
+    await pictures(cap);
     if (status.frames) { await clock.frame(); await clock.frame(); }
     for (let round = 0; ; round++) {
       const before = changes;
