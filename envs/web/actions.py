@@ -21,8 +21,7 @@ MAX_ACTION = 20_000
 """Longest action that is read, in characters; a longer one is not grounded."""
 
 KEYS = frozenset(
-    "Enter Tab Escape Backspace Delete Insert Home End PageUp PageDown ArrowLeft ArrowRight ArrowUp ArrowDown Space "
-    "Shift Control Alt Meta F1 F2 F3 F4 F5 F6 F7 F8 F9 F10 F11 F12".split()
+    ["Enter", "Tab", "Escape", "Backspace", "Delete", "Insert", "Home", "End", "PageUp", "PageDown", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Space", "Shift", "Control", "Alt", "Meta", "F1", "F2", "F3", "F4", "F5", "F6", "F7", "F8", "F9", "F10", "F11", "F12"]
 )
 """Named keys; besides, every single printable ASCII character is a key."""
 _MODIFIERS = ("Shift", "Control", "Alt", "Meta", "ControlOrMeta")
@@ -53,7 +52,7 @@ def _bid(value: Any) -> int:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise BadAction(f"expected a string, got {_short(value)}")
-    if any(ord(c) < 32 and c not in "\n\t" or 0xD800 <= ord(c) <= 0xDFFF or c == "\x7f" for c in value):
+    if any((ord(c) < 32 and c not in "\n\t") or 0xD800 <= ord(c) <= 0xDFFF or c == "\x7f" for c in value):
         raise BadAction("the text holds control characters or half a surrogate pair, which no keyboard gives")
     return value
 
@@ -140,7 +139,7 @@ VERBS: dict[str, dict[str, tuple[_Kind, Any]]] = {
     "mouse_up": {"x": (_number, _REQUIRED), "y": (_number, _REQUIRED), "button": (_button, "left")},
     "mouse_click": {"x": (_number, _REQUIRED), "y": (_number, _REQUIRED), "button": (_button, "left")},
     "mouse_dblclick": {"x": (_number, _REQUIRED), "y": (_number, _REQUIRED), "button": (_button, "left")},
-    "mouse_drag_and_drop": {name: (_number, _REQUIRED) for name in ("from_x", "from_y", "to_x", "to_y")},
+    "mouse_drag_and_drop": dict.fromkeys(("from_x", "from_y", "to_x", "to_y"), (_number, _REQUIRED)),
     "keyboard_press": {"key": (_key, _REQUIRED)},
     "keyboard_down": {"key": (_key, _REQUIRED)},
     "keyboard_up": {"key": (_key, _REQUIRED)},

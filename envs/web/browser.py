@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser as Chromium
     from playwright.async_api import BrowserContext, Playwright
 
-__all__ = ["LINGER", "LOOP", "Browser", "browser", "bounded", "close_browsers"]
+__all__ = ["LINGER", "LOOP", "Browser", "bounded", "browser", "close_browsers"]
 
 LOOP = "web"
 """Name of the family's event-loop thread."""
@@ -48,7 +48,9 @@ async def bounded(value: Awaitable[T], seconds: float, what: str) -> T:
     try:
         return await asyncio.wait_for(value, seconds)
     except TimeoutError:
-        raise WorldTimeout(f"{what} did not come within {seconds:g} s; the browser hangs or the machine is overloaded") from None
+        raise WorldTimeout(
+            f"{what} did not come within {seconds:g} s; the browser hangs or the machine is overloaded"
+        ) from None
     except Error as error:
         raise WorldError(f"{what} failed: {str(error).splitlines()[0][:300]}") from error
 
@@ -121,7 +123,9 @@ class Browser:
         arguments = [*ARGUMENTS, *(["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else [])]
         self._playwright = await bounded(async_playwright().start(), START_CAP, "Playwright's driver")
         self._chromium = await bounded(
-            self._playwright.chromium.launch(executable_path=self.path, args=arguments), START_CAP, f"starting {self.path}"
+            self._playwright.chromium.launch(executable_path=self.path, args=arguments),
+            START_CAP,
+            f"starting {self.path}",
         )
 
     async def _stop(self) -> None:

@@ -98,7 +98,13 @@ class Tab:
         return json.loads(value) if isinstance(value, str) else None
 
 
-_GONE = ("Execution context was destroyed", "Cannot find context", "Inspected target navigated", "Promise was collected", "uniqueContextId not found")
+_GONE = (
+    "Execution context was destroyed",
+    "Cannot find context",
+    "Inspected target navigated",
+    "Promise was collected",
+    "uniqueContextId not found",
+)
 
 
 class Session:

@@ -119,7 +119,9 @@ class WebWorld(World[PageState]):
         try:
             parsed = parse(action)
             if parsed.verb not in self.verbs:
-                raise BadAction(f"{parsed.verb} is not known here; known: {', '.join(v for v in VERBS if v in self.verbs)}")
+                raise BadAction(
+                    f"{parsed.verb} is not known here; known: {', '.join(v for v in VERBS if v in self.verbs)}"
+                )
         except BadAction as why:
             self._error, self._notes = str(why), ()
             return Events(grounded=False, error=self._error)
@@ -158,7 +160,9 @@ class WebWorld(World[PageState]):
         """What can be done now; ``action in admissible()`` also judges what the list cannot spell out."""
         if self._table is None:
             session = self._live()
-            table = await session.active.run("JSON.stringify(window.__agentgym && __agentgym.applicable ? __agentgym.applicable() : {})")
+            table = await session.active.run(
+                "JSON.stringify(window.__agentgym && __agentgym.applicable ? __agentgym.applicable() : {})"
+            )
             tabs = (len(session.tabs), MAX_TABS, *self._history)
             self._table = Applicable(table or {}, words_of(self.goal), self.verbs, self.viewport, tabs)
         return self._table
@@ -204,7 +208,9 @@ class WebWorld(World[PageState]):
             await session.open()
         await session.only_first_tab()
         await self._let_go(session)
-        kept = start.keep and self._start.url == start.url and self._state.url == start.url and session.loaded == start.url
+        kept = (
+            start.keep and self._start.url == start.url and self._state.url == start.url and session.loaded == start.url
+        )
         session.home, session.loaded = start.url, ""
         self._start = start
         if not kept:

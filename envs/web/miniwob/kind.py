@@ -91,10 +91,9 @@ def fill(node: Node | None, text: str, what: str = "field") -> str:
 def carry(item: Node, place: Node) -> str:
     """The action that drags an item of a sortable list onto another one's place: a bit past its middle."""
     (x, y), (to_x, to_y) = item.center, place.center
-    to_x += PAST * ((to_x > x + 2) - (to_x < x - 2))
-    to_y += PAST * ((to_y > y + 2) - (to_y < y - 2))
-    return call("mouse_drag_and_drop", round(x, 1), round(y, 1), round(to_x, 1), round(to_y, 1))
+    past = PAST if (to_y, to_x) > (y, x) else -PAST
+    return call("mouse_drag_and_drop", round(x, 1), round(y, 1), round(to_x + past, 1), round(to_y + past, 1))
 
 
-PAST = 8
-"""Pixels past the middle of the other's place: there the others make room."""
+PAST = 3
+"""Pixels past the middle of the other's place, down and right or up and left: there the others make room."""

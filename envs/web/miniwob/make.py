@@ -19,9 +19,7 @@ ORIGIN = "http://miniwob.test"
 VIEWPORT = (332, 214)
 """BrowserGym's view of these pages."""
 VERBS = tuple(
-    "click dblclick hover fill clear check uncheck select_option press focus drag_and_drop scroll mouse_move mouse_down "
-    "mouse_up mouse_click mouse_dblclick mouse_drag_and_drop keyboard_press keyboard_down keyboard_up keyboard_type "
-    "keyboard_insert_text goto noop send_msg_to_user report_infeasible".split()
+    ["click", "dblclick", "hover", "fill", "clear", "check", "uncheck", "select_option", "press", "focus", "drag_and_drop", "scroll", "mouse_move", "mouse_down", "mouse_up", "mouse_click", "mouse_dblclick", "mouse_drag_and_drop", "keyboard_press", "keyboard_down", "keyboard_up", "keyboard_type", "keyboard_insert_text", "goto", "noop", "send_msg_to_user", "report_infeasible"]
 )
 
 
@@ -67,8 +65,8 @@ def miniwob_env(
         UnknownName: no such task.
     """
     from agentgym.envs.web.miniwob.task import make_task
-    from agentgym.envs.web.site import Files
     from agentgym.envs.web.miniwob.world import MiniWobWorld
+    from agentgym.envs.web.site import Files
 
     if task not in TASKS and task not in FLIGHT:
         raise UnknownName("MiniWoB task", task, (*TASKS, *FLIGHT), "`agentgym envs --family web` lists all")

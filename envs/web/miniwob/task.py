@@ -21,13 +21,11 @@ from agentgym.world import Events
 __all__ = ["RELOAD", "MiniWobTask", "make_task"]
 
 RELOAD = frozenset(
-    "book-flight book-flight-nodelay choose-date choose-date-easy choose-date-medium drag-items drag-items-grid "
-    "drag-sort-numbers form-sequence scroll-text scroll-text-2 use-autocomplete use-autocomplete-nodelay use-colorwheel "
-    "use-colorwheel-2 use-slider use-slider-2".split()
+    ["book-flight", "book-flight-nodelay", "choose-date", "choose-date-easy", "choose-date-medium", "drag-items", "drag-items-grid", "drag-sort-numbers", "form-sequence", "scroll-text", "scroll-text-2", "use-autocomplete", "use-autocomplete-nodelay", "use-colorwheel", "use-colorwheel-2", "use-slider", "use-slider-2"]
 )
 """Tasks whose page remembers the episode before when it is kept; they load it again (a test measures this)."""
 
-PARTIAL = frozenset("bisect-angle circle-center click-pie draw-circle draw-line find-midpoint right-angle".split())
+PARTIAL = frozenset(["bisect-angle", "circle-center", "click-pie", "draw-circle", "draw-line", "find-midpoint", "right-angle"])
 """Tasks rewarded by accuracy, where any positive reward is success; elsewhere success is the full reward, 1."""
 
 _SKIP = ("reward-display", "click-canvas", "sync-task-cover")

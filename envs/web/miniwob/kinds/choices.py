@@ -51,7 +51,9 @@ class Boxes(Kind):
         wants = []
         for k, wanted in enumerate(goal):
             is_set = state.probe["x"]["boxes"][k][1]
-            wants.append(Want("marked" if wanted else "clean", is_set == wanted, click(nodes[k]) if k < len(nodes) else ""))
+            wants.append(
+                Want("marked" if wanted else "clean", is_set == wanted, click(nodes[k]) if k < len(nodes) else "")
+            )
         return wants
 
     def finish(self, goal: tuple[bool, ...], state: PageState) -> str:
@@ -205,7 +207,11 @@ class Posts(Kind):
         some: on so many of them as the goal says, not on all.
     """
 
-    steps = {"first": "The button is pressed on one of the posts.", "enough": "On as many as the goal says.", "clean": "Nothing else is."}
+    steps = {
+        "first": "The button is pressed on one of the posts.",
+        "enough": "On as many as the goal says.",
+        "clean": "Nothing else is.",
+    }
     probe = (
         "return [...document.querySelectorAll('.media')].map(m => [m.querySelector('.username').textContent, "
         "...['reply', 'retweet', 'like', 'share'].map(c => m.querySelector('.' + c).classList.contains('active'))]);"

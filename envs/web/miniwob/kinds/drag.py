@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-
 from agentgym.envs.web.actions import call
 from agentgym.envs.web.miniwob.kind import Kind, Want, carry, click, need
 from agentgym.envs.web.miniwob.kinds.forms import found
@@ -171,9 +170,7 @@ class Sliders(Kind):
     """
 
     steps = {"near": "Every slider is within a tenth of its range.", "exact": "Every slider is at its number."}
-    probe = (
-        "return $('.ui-slider').toArray().map(s => ['value', 'min', 'max', 'orientation'].map(o => $(s).slider('option', o)));"
-    )
+    probe = "return $('.ui-slider').toArray().map(s => ['value', 'min', 'max', 'orientation'].map(o => $(s).slider('option', o)));"
     horizon = 40
 
     def __init__(self, pattern: str, boxes: bool = False) -> None:
@@ -189,7 +186,9 @@ class Sliders(Kind):
     def wants(self, goal: tuple[list[int], int], state: PageState) -> list[Want]:
         """Near, exact, and the box."""
         numbers, box = goal
-        sliders = [*zip(numbers, state.probe["x"], state.all(cls="ui-slider"), state.all(cls="ui-slider-handle"), strict=True)]
+        sliders = [
+            *zip(numbers, state.probe["x"], state.all(cls="ui-slider"), state.all(cls="ui-slider-handle"), strict=True)
+        ]
         near, exact = [], []
         for number, (value, low, high, way), track, handle in sliders:
             do = self._move(number, value, low, high, way, track, handle)

@@ -73,7 +73,9 @@ class Inbox(Kind):
         written = opened and writing and field is not None and field.value == goal.text
         return [
             Want("opened", opened, self._back(state) or self._open(goal, state)),
-            Want("writing", opened and writing, self._leave_form(state) or click(state.find(cls=f"email-{goal.action}")))
+            Want(
+                "writing", opened and writing, self._leave_form(state) or click(state.find(cls=f"email-{goal.action}"))
+            )
             if opened
             else Want("writing", False),
             Want("written", written, fill(field, goal.text) if field is not None and not written else ""),
@@ -118,23 +120,9 @@ class Inbox(Kind):
 
 
 _WORDS = frozenset(
-    "Find Locate Look Forward Send Go Please Give Navigate Search The I Get Can Could Ask Copy Automatically".split()
+    ["Find", "Locate", "Look", "Forward", "Send", "Go", "Please", "Give", "Navigate", "Search", "The", "I", "Get", "Can", "Could", "Ask", "Copy", "Automatically"]
 )
 
 _INBOX = Inbox()
 
-TASKS: dict[str, Kind] = {
-    name: _INBOX
-    for name in (
-        "email-inbox",
-        "email-inbox-delete",
-        "email-inbox-forward",
-        "email-inbox-forward-nl",
-        "email-inbox-forward-nl-turk",
-        "email-inbox-important",
-        "email-inbox-nl-turk",
-        "email-inbox-noscroll",
-        "email-inbox-reply",
-        "email-inbox-star-reply",
-    )
-}
+TASKS: dict[str, Kind] = dict.fromkeys(("email-inbox", "email-inbox-delete", "email-inbox-forward", "email-inbox-forward-nl", "email-inbox-forward-nl-turk", "email-inbox-important", "email-inbox-nl-turk", "email-inbox-noscroll", "email-inbox-reply", "email-inbox-star-reply"), _INBOX)

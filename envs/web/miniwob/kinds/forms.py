@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-
 from agentgym.envs.web.miniwob.kind import Kind, Want, click, fill, need
 from agentgym.envs.web.view import Node, PageState
 from agentgym.errors import TaskError
@@ -224,25 +223,25 @@ def _film(told: str, start: PageState) -> list[Field]:
     return [Field(step, _beside(step), text) for step, text in asked.items()]
 
 
-def _beside(label: str) -> Locate:
-    """The field whose label, before it, says so."""
+def _beside(step: str) -> Locate:
+    """The field with that label, which stands before or behind it."""
+    words = {"genre": ("genre",), "director": ("director",), "year": ("year", "released")}
 
     def where(state: PageState) -> Node | None:
-        seen = ""
-        for node in state.nodes:
-            if node.tag == "input" and node.editable:
-                if label in (node.name or seen).lower():
-                    return node
-                seen = ""
-            elif node.name:
-                seen = node.name
-        return None
+        fields = [n for n in state.nodes if n.tag == "input" and n.editable]
+        order = [
+            key
+            for n in state.nodes
+            for key, known in words.items()
+            if not n.editable and any(word in n.name.lower() for word in known)
+        ]
+        return fields[order.index(step)] if sorted(order) == sorted(words) and len(fields) == len(words) else None
 
     return where
 
 
 def _submit(state: PageState) -> Node | None:
-    return next((n for n in state.nodes if n.name.lower() in ("submit", "search", "find", "go") and n.clickable), None)
+    return next((n for n in state.nodes if n.name.lower() in ("submit", "search", "find", "go!") and n.clickable), None)
 
 
 class Numbered(Form):

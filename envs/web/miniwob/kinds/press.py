@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-
 from agentgym.envs.web.actions import call
 from agentgym.envs.web.miniwob.kind import LEAVE, Kind, Want, carry, need
 from agentgym.envs.web.miniwob.kinds.forms import found
@@ -30,7 +29,11 @@ class Press(Kind):
     horizon = 10
 
     def __init__(
-        self, things: Pick, pattern: str = "(.*)", fits: Fits = lambda name, node: node.name == name, verb: str = "click"
+        self,
+        things: Pick,
+        pattern: str = "(.*)",
+        fits: Fits = lambda name, node: node.name == name,
+        verb: str = "click",
     ) -> None:
         self._things, self._pattern, self._fits, self._verb = things, pattern, fits, verb
 
@@ -82,7 +85,18 @@ class Moved(Kind):
     """Drag one item of a list to another place; letting go ends the task."""
 
     horizon = 10
-    _PLACES = {"top": 0, "top left": 0, "top center": 1, "top right": 2, "center left": 3, "center": 4, "center right": 5, "bottom left": 6, "bottom center": 7, "bottom right": 8}
+    _PLACES = {
+        "top": 0,
+        "top left": 0,
+        "top center": 1,
+        "top right": 2,
+        "center left": 3,
+        "center": 4,
+        "center right": 5,
+        "bottom left": 6,
+        "bottom center": 7,
+        "bottom right": 8,
+    }
     _STEPS = {"up": -1, "down": 1, "left": -1, "right": 1}
 
     def __init__(self, columns: int) -> None:
@@ -91,7 +105,10 @@ class Moved(Kind):
     def read(self, told: str, start: PageState) -> tuple[int, int]:
         """From which place to which."""
         names = [n.name for n in self._items(start)]
-        m = found(r"^Drag (.*?) (to the (?:(?P<nth>\d+)\w\w position|(?P<place>[a-z ]+))|(?P<step>up|down|left|right) by one(?: position)?)\.", told)
+        m = found(
+            r"^Drag (.*?) (to the (?:(?P<nth>\d+)\w\w position|(?P<place>[a-z ]+))|(?P<step>up|down|left|right) by one(?: position)?)\.",
+            told,
+        )
         source = names.index(m[1])
         if m["nth"]:
             return source, int(m["nth"]) - 1
@@ -132,7 +149,9 @@ def _typed(state: PageState) -> list[Node]:
 
 
 def _is_type(name: str, node: Node) -> bool:
-    return {"text": node.role == "textbox" and node.tag == "input", "textarea": node.tag == "textarea"}.get(name, node.role == name)
+    return {"text": node.role == "textbox" and node.tag == "input", "textarea": node.tag == "textarea"}.get(
+        name, node.role == name
+    )
 
 
 def _coloured(name: str, node: Node) -> bool:
@@ -158,7 +177,9 @@ TASKS: dict[str, Kind] = {
     "unicode-test": Press(_BUTTONS, r'Click on the "(.*)" button', _case),
     "click-link": Press(_classed("alink"), r'Click on the link "(.*)"'),
     "click-dialog": Press(_BUTTONS, fits=lambda name, node: True),
-    "click-dialog-2": Press(_BUTTONS, r'labeled "(.*)"', lambda name, node: node.name in (name, {"x": "Close"}.get(name))),
+    "click-dialog-2": Press(
+        _BUTTONS, r'labeled "(.*)"', lambda name, node: node.name in (name, {"x": "Close"}.get(name))
+    ),
     "click-color": Press(_classed("color"), r"Click on the (.*) colored box", _coloured),
     "click-tab": Press(_classed("ui-tabs-anchor"), r"Click on (Tab #\d)"),
     "click-widget": Press(_typed, r'Click on a "(\w+)" widget', _is_type),

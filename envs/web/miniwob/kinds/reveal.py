@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-
 from agentgym.envs.web.actions import call
 from agentgym.envs.web.miniwob.kind import LEAVE, Kind, Want, click, fill, need
 from agentgym.envs.web.miniwob.kinds.forms import found
@@ -313,7 +312,14 @@ class Post(Kind):
         "m.querySelector('ul').offsetParent !== null]);"
     )
     horizon = 10
-    _MENU = {"Share via DM": "share", "Copy link to Tweet": "copy", "Embed Tweet": "embed", "Mute": "menu-user", "Block": "block-user", "Report": "report"}
+    _MENU = {
+        "Share via DM": "share",
+        "Copy link to Tweet": "copy",
+        "Embed Tweet": "embed",
+        "Mute": "menu-user",
+        "Block": "block-user",
+        "Report": "report",
+    }
 
     def read(self, told: str, start: PageState) -> tuple[int, str]:
         """Which post, and the class of the button."""
