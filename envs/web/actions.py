@@ -15,14 +15,19 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-__all__ = ["KEYS", "MAX_ACTION", "VERBS", "Action", "BadAction", "call", "describe", "parse"]
+__all__ = ["KEYS", "MAX_ACTION", "MAX_TYPED", "VERBS", "Action", "BadAction", "call", "describe", "parse"]
 
 MAX_ACTION = 20_000
 """Longest action that is read, in characters; a longer one is not grounded."""
 
-KEYS = frozenset(
-    ["Enter", "Tab", "Escape", "Backspace", "Delete", "Insert", "Home", "End", "PageUp", "PageDown", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Space", "Shift", "Control", "Alt", "Meta", "F1", "F2", "F3", "F4", "F5", "F6", "F7", "F8", "F9", "F10", "F11", "F12"]
-)
+MAX_TYPED = 1000
+"""Longest text that is typed key by key."""
+
+_KEYS_TEXT = """
+Enter Tab Escape Backspace Delete Insert Home End PageUp PageDown ArrowLeft ArrowRight ArrowUp ArrowDown Space
+Shift Control Alt Meta F1 F2 F3 F4 F5 F6 F7 F8 F9 F10 F11 F12
+"""
+KEYS = frozenset(_KEYS_TEXT.split())
 """Named keys; besides, every single printable ASCII character is a key."""
 _MODIFIERS = ("Shift", "Control", "Alt", "Meta", "ControlOrMeta")
 

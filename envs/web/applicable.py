@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from agentgym.envs.web.actions import Action, BadAction, call, parse
+from agentgym.envs.web.actions import MAX_TYPED, Action, BadAction, call, parse
 
 __all__ = ["Applicable", "words_of"]
 
@@ -92,15 +92,21 @@ def _fits(
     if not all(0 <= x < viewport[0] and 0 <= y < viewport[1] for x, y in places):
         return False
     count, most, back, forward = tabs
-    rules = {
-        "keyboard_type": lambda: len(args["text"]) <= 1000,
-        "go_back": lambda: back,
-        "go_forward": lambda: forward,
-        "new_tab": lambda: count < most,
-        "tab_close": lambda: count > 1,
-        "tab_focus": lambda: args["index"] < count,
-    }
-    return bool(rules[verb]()) if verb in rules else True
+    match verb:
+        case "keyboard_type":
+            return len(args["text"]) <= MAX_TYPED
+        case "go_back":
+            return back
+        case "go_forward":
+            return forward
+        case "new_tab":
+            return count < most
+        case "tab_close":
+            return count > 1
+        case "tab_focus":
+            return bool(args["index"] < count)
+        case _:
+            return True
 
 
 def _reach(table: Mapping[int, _Entry], bid: int) -> int:

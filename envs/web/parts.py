@@ -1,4 +1,4 @@
-"""The parts of an observation: their names (BrowserGym's where it has one), spaces, and how the costly ones are made."""
+"""The parts of an observation: their names (BrowserGym's where it has one), spaces, and the making of costly ones."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from agentgym.envs.web.actions import Action
+from agentgym.envs.web.actions import MAX_TYPED, Action
 from agentgym.envs.web.session import Session
 
 __all__ = ["perform"]
@@ -30,7 +30,10 @@ async def perform(session: Session, action: Action) -> str:
 
 async def _aim(session: Session, bid: int, verb: str, given: Any = None) -> dict[str, Any]:
     """Where to press, or what was done already, or ``error`` (see `aim` in walker.js)."""
-    expression = f"JSON.stringify(window.__agentgym && __agentgym.aim ? __agentgym.aim({bid}, {json.dumps(verb)}, {json.dumps(given)}) : null)"
+    expression = (
+        "JSON.stringify(window.__agentgym && __agentgym.aim "
+        f"? __agentgym.aim({bid}, {json.dumps(verb)}, {json.dumps(given)}) : null)"
+    )
     answer: dict[str, Any] | None = await session.active.run(expression)
     return answer or {"error": "the page has gone away"}
 
@@ -222,9 +225,6 @@ async def _keyboard_type(session: Session, text: str) -> str:
         return f"at most {MAX_TYPED} characters are typed key by key; fill or keyboard_insert_text take more"
     await session.active.alive(session.active.page.keyboard.type(text))
     return ""
-
-
-MAX_TYPED = 1000
 
 
 async def _insert(session: Session, text: str) -> str:

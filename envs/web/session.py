@@ -61,7 +61,8 @@ class Tab:
             WorldError: the page or the browser died, or (WorldTimeout) did not answer in time.
         """
         task = asyncio.ensure_future(value)
-        done, _ = await asyncio.wait({task, self.dead}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        both: set[asyncio.Future[Any]] = {task, self.dead}
+        done, _ = await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if task in done:
             return await bounded(task, seconds, what)
         task.cancel()

@@ -52,6 +52,7 @@ class Site(ABC):
 
     def reset(self, setup: Any) -> Any:
         """Bring the server's state back to what an episode starts from; called before the page is loaded."""
+        return None
 
     def digest(self) -> Any:
         """The server state that matters for the task, as anything `agentgym.anchor` takes; part of the anchor."""
@@ -63,6 +64,7 @@ class Site(ABC):
 
     def close(self) -> Any:
         """Give back what the site holds."""
+        return None
 
 
 class Files(Site):

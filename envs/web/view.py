@@ -25,7 +25,7 @@ class Node(NamedTuple):
         role: accessible role; '' for a plain element. "text" for a run of text.
         name: what it says. value: of a field, or the chosen options.
         flags: bits; see the properties.
-        tag, id, cls: of the HTML element; shown to tasks, not to agents. form: inline style, or an SVG shape's geometry.
+        tag, id, cls: of the HTML element; shown to tasks, not to agents. form: inline style, or a shape's geometry.
         kind: an input's type.
         x, y, width, height: box in CSS pixels of the view.
         options: of a list of options.
@@ -161,7 +161,7 @@ class PageState:
 
 def nodes_of(rows: Iterable[Row]) -> tuple[Node, ...]:
     """Rows of the walker as nodes."""
-    return tuple(Node(*row[:15], tuple(row[15] or ())) for row in rows)
+    return tuple(Node._make((*row[:15], tuple(row[15] or ()))) for row in rows)
 
 
 def content(state: PageState) -> tuple[Any, ...]:

@@ -35,7 +35,7 @@ class Start:
     Attributes:
         url: the first page.
         script: JavaScript run there when it has loaded, an async function body that may return the goal as text.
-        probe: JavaScript, a function body that returns what the task wants to know of the page (JSON-like), at each step.
+        probe: JavaScript, a function body that returns what the task wants to know of the page, at each step.
         skip: ids of elements that are no part of the page.
         keep: the page may be kept from the episode before, when it is the same; `script` then brings it back.
         server: given to the sites' `reset`.
@@ -279,16 +279,23 @@ class WebWorld(World[PageState]):
 
     def _cheap(self, part: str) -> Any:
         state = self._state
-        return {
-            "goal": lambda: self.goal,
-            "last_action_error": lambda: self._error,
-            "url": lambda: state.url,
-            "open_pages_urls": lambda: state.tabs,
-            "active_page_index": lambda: state.active,
-            "focused_element_bid": lambda: str(state.focused.bid) if state.focused else "",
-            "last_action": lambda: self._last,
-            "chat_messages": lambda: tuple({"role": kind, "message": text} for kind, text in state.messages),
-        }[part]()
+        match part:
+            case "goal":
+                return self.goal
+            case "last_action_error":
+                return self._error
+            case "url":
+                return state.url
+            case "open_pages_urls":
+                return state.tabs
+            case "active_page_index":
+                return state.active
+            case "focused_element_bid":
+                return str(state.focused.bid) if state.focused else ""
+            case "last_action":
+                return self._last
+            case _:
+                return tuple({"role": kind, "message": text} for kind, text in state.messages)
 
     async def _drop(self) -> None:
         session, self._session = self._session, None

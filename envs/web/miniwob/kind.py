@@ -8,7 +8,8 @@ finish) and, with one of them spoilt, the offender.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from agentgym.envs.web.actions import call
@@ -45,7 +46,7 @@ class Kind(ABC):
         partial: the page's reward is a measure of accuracy, and any positive one is success.
     """
 
-    steps: dict[str, str] = {}
+    steps: Mapping[str, str] = MappingProxyType({})
     probe: str = ""
     horizon: int = 20
     partial: bool = False

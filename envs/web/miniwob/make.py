@@ -18,9 +18,12 @@ __all__ = ["ORIGIN", "VERBS", "VIEWPORT", "miniwob_env"]
 ORIGIN = "http://miniwob.test"
 VIEWPORT = (332, 214)
 """BrowserGym's view of these pages."""
-VERBS = tuple(
-    ["click", "dblclick", "hover", "fill", "clear", "check", "uncheck", "select_option", "press", "focus", "drag_and_drop", "scroll", "mouse_move", "mouse_down", "mouse_up", "mouse_click", "mouse_dblclick", "mouse_drag_and_drop", "keyboard_press", "keyboard_down", "keyboard_up", "keyboard_type", "keyboard_insert_text", "goto", "noop", "send_msg_to_user", "report_infeasible"]
-)
+_VERBS_TEXT = """
+click dblclick hover fill clear check uncheck select_option press focus drag_and_drop scroll mouse_move
+mouse_down mouse_up mouse_click mouse_dblclick mouse_drag_and_drop keyboard_press keyboard_down keyboard_up
+keyboard_type keyboard_insert_text goto noop send_msg_to_user report_infeasible
+"""
+VERBS = tuple(_VERBS_TEXT.split())
 
 
 @cache

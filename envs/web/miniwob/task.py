@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,18 @@ from agentgym.world import Events
 
 __all__ = ["RELOAD", "MiniWobTask", "make_task"]
 
-RELOAD = frozenset(
-    ["book-flight", "book-flight-nodelay", "choose-date", "choose-date-easy", "choose-date-medium", "drag-items", "drag-items-grid", "drag-sort-numbers", "form-sequence", "scroll-text", "scroll-text-2", "use-autocomplete", "use-autocomplete-nodelay", "use-colorwheel", "use-colorwheel-2", "use-slider", "use-slider-2"]
-)
+_RELOAD_TEXT = """
+book-flight book-flight-nodelay choose-date choose-date-easy choose-date-medium drag-items drag-items-grid
+drag-sort-numbers form-sequence scroll-text scroll-text-2 use-autocomplete use-autocomplete-nodelay
+use-colorwheel use-colorwheel-2 use-slider use-slider-2
+"""
+RELOAD = frozenset(_RELOAD_TEXT.split())
 """Tasks whose page remembers the episode before when it is kept; they load it again (a test measures this)."""
 
-PARTIAL = frozenset(["bisect-angle", "circle-center", "click-pie", "draw-circle", "draw-line", "find-midpoint", "right-angle"])
+_PARTIAL_TEXT = """
+bisect-angle circle-center click-pie draw-circle draw-line find-midpoint right-angle
+"""
+PARTIAL = frozenset(_PARTIAL_TEXT.split())
 """Tasks rewarded by accuracy, where any positive reward is success; elsewhere success is the full reward, 1."""
 
 _SKIP = ("reward-display", "click-canvas", "sync-task-cover")
@@ -99,7 +105,8 @@ class MiniWobTask(Task[PageState]):
             return 0.0
         if "held" not in ep.memo:
             ep.memo["held"] = _share(self._wants(ep.start, ep))
-        start, now = ep.memo["held"], _share(self._wants(state, ep))
+        start: float = ep.memo["held"]
+        now = _share(self._wants(state, ep))
         return max(0.0, (now - start) / (1.0 - start))
 
     def ends(self, state: PageState, events: Events, ep: Episode) -> bool:
@@ -177,7 +184,7 @@ def _share(wants: tuple[Want, ...]) -> float:
     return sum(want.done for want in wants) / (len(wants) + 1)
 
 
-def _leave(ep: Episode, peek: Callable[[], PageState]) -> Iterator[str]:
+def _leave(ep: Episode, peek: Callable[[], PageState]) -> Actor:
     yield LEAVE
 
 

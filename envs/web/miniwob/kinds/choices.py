@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from types import MappingProxyType
 from typing import Any
 
 from agentgym.envs.web.actions import call
@@ -26,7 +27,7 @@ class Boxes(Kind):
         same: whether a label is meant by a word of the goal.
     """
 
-    steps = {"marked": "All boxes of the goal are set.", "clean": "No other box is set."}
+    steps = MappingProxyType({"marked": "All boxes of the goal are set.", "clean": "No other box is set."})
     probe = (
         "return {boxes: [...document.querySelectorAll('#area label')].map(l => [l.textContent.trim(), "
         "l.querySelector('input').checked]), words: typeof SYNONYMS === 'undefined' ? [] : SYNONYMS};"
@@ -71,7 +72,7 @@ class Boxes(Kind):
 class Digit(Kind):
     """Draw a digit in a grid of checkboxes."""
 
-    steps = {"drawn": "All boxes of the figure are set.", "clean": "No other box is set."}
+    steps = MappingProxyType({"drawn": "All boxes of the figure are set.", "clean": "No other box is set."})
     probe = "return PATTERNS.map(p => p.flat());"
     horizon = 40
 
@@ -95,7 +96,7 @@ class Digit(Kind):
 class Radio(Kind):
     """One radio button by its label."""
 
-    steps = {"chosen": "The right one is set."}
+    steps = MappingProxyType({"chosen": "The right one is set."})
     horizon = 15
 
     def read(self, told: str, start: PageState) -> str:
@@ -120,7 +121,7 @@ class Radio(Kind):
 class Listed(Kind):
     """One or more options of a list."""
 
-    steps = {"chosen": "What the goal names is chosen, and nothing else."}
+    steps = MappingProxyType({"chosen": "What the goal names is chosen, and nothing else."})
     horizon = 15
 
     def __init__(self, pattern: str) -> None:
@@ -150,7 +151,7 @@ class Listed(Kind):
 class Parity(Kind):
     """Mark numbers as odd or even."""
 
-    steps = {"one": "One number is marked rightly.", "all": "All are."}
+    steps = MappingProxyType({"one": "One number is marked rightly.", "all": "All are."})
     horizon = 15
 
     def read(self, told: str, start: PageState) -> list[str]:
@@ -176,7 +177,9 @@ class Parity(Kind):
 class Shades(Kind):
     """Select all shades of a colour."""
 
-    steps = {"half": "Half of the shades are selected.", "all": "All of them.", "clean": "No other one is selected."}
+    steps = MappingProxyType(
+        {"half": "Half of the shades are selected.", "all": "All of them.", "clean": "No other one is selected."}
+    )
     probe = "return [...document.querySelectorAll('#area span')].map(s => s.getAttribute('data-color'));"
     horizon = 25
 
@@ -207,11 +210,13 @@ class Posts(Kind):
         some: on so many of them as the goal says, not on all.
     """
 
-    steps = {
-        "first": "The button is pressed on one of the posts.",
-        "enough": "On as many as the goal says.",
-        "clean": "Nothing else is.",
-    }
+    steps = MappingProxyType(
+        {
+            "first": "The button is pressed on one of the posts.",
+            "enough": "On as many as the goal says.",
+            "clean": "Nothing else is.",
+        }
+    )
     probe = (
         "return [...document.querySelectorAll('.media')].map(m => [m.querySelector('.username').textContent, "
         "...['reply', 'retweet', 'like', 'share'].map(c => m.querySelector('.' + c).classList.contains('active'))]);"
@@ -266,7 +271,9 @@ class Posts(Kind):
 class Order(Kind):
     """Order dishes by name, or so many of a type."""
 
-    steps = {"first": "One right dish is ordered.", "enough": "As many as the goal says.", "clean": "And nothing else."}
+    steps = MappingProxyType(
+        {"first": "One right dish is ordered.", "enough": "As many as the goal says.", "clean": "And nothing else."}
+    )
     probe = (
         "return [...document.querySelectorAll('.food-item')].map(f => [MENU[f.dataset.id].name.trim(), "
         "MENU[f.dataset.id].types, Number(f.dataset.quantity)]);"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 from agentgym.envs.web.miniwob.kind import Kind, Want, click, fill
 from agentgym.envs.web.miniwob.kinds.forms import found
@@ -14,17 +16,19 @@ __all__ = ["TASKS", "Booking", "Calendar"]
 
 _PICKER = """
 const field = $('#datepicker'), box = field.datepicker('widget');
-const names = ['January', 'February', 'March', 'April', 'May', 'June', 'July', 'August', 'September', 'October', 'November', 'December'];
+const names = field.datepicker('option', 'monthNames');
 const open = box.is(':visible');
-const month = open ? Number(box.find('.ui-datepicker-year').text()) * 12 + names.indexOf(box.find('.ui-datepicker-month').text()) : null;
+const year = Number(box.find('.ui-datepicker-year').text());
+const month = open ? year * 12 + names.indexOf(box.find('.ui-datepicker-month').text()) : null;
 const picked = field.val();
 const end = field.datepicker('option', 'maxDate'); // it opens there, the page's clock being later
 const last = end.getFullYear() * 12 + end.getMonth();
 """
 
 
-def _picker_wants(day: datetime.date, value: str, month: int | None, last: int, state: PageState) -> list[Want]:
+def _picker_wants(day: datetime.date, at: Sequence[Any], state: PageState) -> list[Want]:
     """The calendar is open, at the month (one want for each month on the way), and the day is picked."""
+    value, month, last = at
     target = day.year * 12 + day.month - 1
     picked = value == day.strftime("%m/%d/%Y")
     opened = month is not None
@@ -44,7 +48,9 @@ def _picker_wants(day: datetime.date, value: str, month: int | None, last: int, 
 class Calendar(Kind):
     """Pick a date in a calendar, and submit."""
 
-    steps = {"calendar": "The calendar is open.", "month": "It shows the month.", "date": "The date is picked."}
+    steps = MappingProxyType(
+        {"calendar": "The calendar is open.", "month": "It shows the month.", "date": "The date is picked."}
+    )
     probe = _PICKER + "return [picked, month, last];"
     horizon = 25
 
@@ -54,7 +60,7 @@ class Calendar(Kind):
 
     def wants(self, goal: datetime.date, state: PageState) -> list[Want]:
         """It is picked."""
-        return _picker_wants(goal, *state.probe["x"], state)
+        return _picker_wants(goal, state.probe["x"], state)
 
     def finish(self, goal: datetime.date, state: PageState) -> str:
         """Submit."""
@@ -81,18 +87,21 @@ class Trip:
 class Booking(Kind):
     """Search for flights between two places on a day, and book the cheapest or shortest."""
 
-    steps = {
-        "from": "The origin is chosen from the list.",
-        "to": "The destination is.",
-        "date": "The date is picked.",
-        "searched": "Flights of that trip are shown.",
-    }
+    steps = MappingProxyType(
+        {
+            "from": "The origin is chosen from the list.",
+            "to": "The destination is.",
+            "date": "The date is picked.",
+            "searched": "Flights of that trip are shown.",
+        }
+    )
     probe = (
         _PICKER
         + "return {from: $('#flight-from').val(), to: $('#flight-to').val(), picked, month, last, known: "
         + "[DOMESTIC_FLIGHTS.includes($('#flight-from').val()), DOMESTIC_FLIGHTS.includes($('#flight-to').val())], "
         + "results: !$('#results').hasClass('hide'), flights: $('.flight').toArray().map(f => "
-        + "[Number($(f).find('.flight-price').attr('data-price')), Number($(f).find('.time-duration').attr('data-duration'))])};"
+        + "[Number($(f).find('.flight-price').attr('data-price')), "
+        + "Number($(f).find('.time-duration').attr('data-duration'))])};"
     )
     horizon = 30
 
@@ -110,7 +119,7 @@ class Booking(Kind):
         dated = at["picked"] == goal.day.strftime("%m/%d/%Y")
         dates = [
             w._replace(step="date", do="" if w.done else back or w.do)
-            for w in _picker_wants(goal.day, at["picked"], at["month"], at["last"], state)
+            for w in _picker_wants(goal.day, (at["picked"], at["month"], at["last"]), state)
         ]
         right = origin and destination and dated
         return [

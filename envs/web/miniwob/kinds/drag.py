@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from types import MappingProxyType
 
 from agentgym.envs.web.actions import call
 from agentgym.envs.web.miniwob.kind import Kind, Want, carry, click, need
@@ -24,7 +25,7 @@ def _drag(start: tuple[float, float], end: tuple[float, float]) -> str:
 class Boxed(Kind):
     """Drag the small box into the large one."""
 
-    steps = {"inside": "The small box lies within the large one."}
+    steps = MappingProxyType({"inside": "The small box lies within the large one."})
     probe = "return smallBoxContained();"
     horizon = 10
 
@@ -51,7 +52,7 @@ class Boxed(Kind):
 class Sorted(Kind):
     """Sort four numbers by dragging."""
 
-    steps = {"lowest": "The lowest number is at the top.", "sorted": "All are in order."}
+    steps = MappingProxyType({"lowest": "The lowest number is at the top.", "sorted": "All are in order."})
     probe = "return [...document.querySelectorAll('#sortable li div')].map(d => Number(d.textContent));"
     horizon = 12
 
@@ -86,13 +87,14 @@ class Sorted(Kind):
 class IntoBox(Kind):
     """Drag all shapes of one sort into a frame, and no others."""
 
-    steps = {"first": "One of them is in the frame.", "all": "All are.", "clean": "Nothing else is."}
+    steps = MappingProxyType({"first": "One of them is in the frame.", "all": "All are.", "clean": "Nothing else is."})
     probe = (
-        "return [...document.querySelectorAll('#area_svg rect:not(#shape-container), #area_svg circle, #area_svg polygon')]"
+        "return [...document.querySelectorAll('#area_svg rect, #area_svg circle, #area_svg polygon')]"
+        ".filter(s => s.id !== 'shape-container')"
         ".map(s => [s.tagName, insideContainer(s)]);"
     )
     horizon = 15
-    _TAGS = {"rectangles": "rect", "circles": "circle", "triangles": "polygon"}
+    _TAGS = MappingProxyType({"rectangles": "rect", "circles": "circle", "triangles": "polygon"})
 
     def read(self, told: str, start: PageState) -> str:
         """The tag of those shapes."""
@@ -130,13 +132,13 @@ class IntoBox(Kind):
 class Pushed(Kind):
     """Drag a circle in a direction."""
 
-    steps = {"moved": "The circle lies farther in that direction."}
+    steps = MappingProxyType({"moved": "The circle lies farther in that direction."})
     probe = (
         "const c = document.querySelector('#area circle'), at = shapes.gridCoords(c), was = c.getBBox();"
         " return {left: at.x < was.x, right: at.x > was.x, up: at.y < was.y, down: at.y > was.y};"
     )
     horizon = 10
-    _WAYS = {"left": (-30, 0), "right": (30, 0), "up": (0, -30), "down": (0, 30)}
+    _WAYS = MappingProxyType({"left": (-30, 0), "right": (30, 0), "up": (0, -30), "down": (0, 30)})
 
     def read(self, told: str, start: PageState) -> str:
         """The direction."""
@@ -169,14 +171,19 @@ class Sliders(Kind):
         boxes: the goal's second group is the place of a checkbox to set.
     """
 
-    steps = {"near": "Every slider is within a tenth of its range.", "exact": "Every slider is at its number."}
-    probe = "return $('.ui-slider').toArray().map(s => ['value', 'min', 'max', 'orientation'].map(o => $(s).slider('option', o)));"
+    steps = MappingProxyType(
+        {"near": "Every slider is within a tenth of its range.", "exact": "Every slider is at its number."}
+    )
+    probe = (
+        "return $('.ui-slider').toArray().map(s => "
+        "['value', 'min', 'max', 'orientation'].map(o => $(s).slider('option', o)));"
+    )
     horizon = 40
 
     def __init__(self, pattern: str, boxes: bool = False) -> None:
         self._pattern, self._boxes = pattern, boxes
         if boxes:
-            self.steps = {**self.steps, "box": "The box is set, and no other."}
+            self.steps = MappingProxyType({**self.steps, "box": "The box is set, and no other."})
 
     def read(self, told: str, start: PageState) -> tuple[list[int], int]:
         """The numbers; the place of the checkbox, from 1, or 0."""
@@ -224,7 +231,7 @@ class Sliders(Kind):
 class Spinner(Kind):
     """Turn a number up or down by its arrows."""
 
-    steps = {"half": "Half of the way is done.", "exact": "The number is there."}
+    steps = MappingProxyType({"half": "Half of the way is done.", "exact": "The number is there."})
     horizon = 25
 
     def read(self, told: str, start: PageState) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from agentgym.envs.web.miniwob.kind import Kind, Want, click, fill
 from agentgym.envs.web.view import PageState
@@ -27,11 +28,13 @@ class Errand:
 class Inbox(Kind):
     """Steps count where there are any: a mail is deleted or marked straight from the list."""
 
-    steps = {
-        "opened": "The person's mail is open.",
-        "writing": "The answer (or forwarding) is begun.",
-        "written": "Its text (or whom it goes to) is in.",
-    }
+    steps = MappingProxyType(
+        {
+            "opened": "The person's mail is open.",
+            "writing": "The answer (or forwarding) is begun.",
+            "written": "Its text (or whom it goes to) is in.",
+        }
+    )
     probe = (
         f"return {{senders: {_SENDERS}, fields: core.currentFields || null, "
         "open: document.querySelector('#email .email-sender')?.textContent || '', "
@@ -119,10 +122,25 @@ class Inbox(Kind):
         yield click(peek().find(id=f"send-{goal.action}"))
 
 
-_WORDS = frozenset(
-    ["Find", "Locate", "Look", "Forward", "Send", "Go", "Please", "Give", "Navigate", "Search", "The", "I", "Get", "Can", "Could", "Ask", "Copy", "Automatically"]
-)
+__WORDS_TEXT = """
+Find Locate Look Forward Send Go Please Give Navigate Search The I Get Can Could Ask Copy Automatically
+"""
+_WORDS = frozenset(__WORDS_TEXT.split())
 
 _INBOX = Inbox()
 
-TASKS: dict[str, Kind] = dict.fromkeys(("email-inbox", "email-inbox-delete", "email-inbox-forward", "email-inbox-forward-nl", "email-inbox-forward-nl-turk", "email-inbox-important", "email-inbox-nl-turk", "email-inbox-noscroll", "email-inbox-reply", "email-inbox-star-reply"), _INBOX)
+TASKS: dict[str, Kind] = dict.fromkeys(
+    (
+        "email-inbox",
+        "email-inbox-delete",
+        "email-inbox-forward",
+        "email-inbox-forward-nl",
+        "email-inbox-forward-nl-turk",
+        "email-inbox-important",
+        "email-inbox-nl-turk",
+        "email-inbox-noscroll",
+        "email-inbox-reply",
+        "email-inbox-star-reply",
+    ),
+    _INBOX,
+)

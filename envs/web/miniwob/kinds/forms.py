@@ -6,6 +6,7 @@ import datetime
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from agentgym.envs.web.miniwob.kind import Kind, Want, click, fill, need
 from agentgym.envs.web.view import Node, PageState
@@ -58,18 +59,17 @@ class Form(Kind):
     Args:
         steps: milestone -> sentence.
         fields: from the utterance and the first page to the fields.
-        button: where the last click goes.
-        spoil: what the offender puts into the first field; by default it submits an empty form.
+        button: where the last click goes; by default the one with id subbtn.
     """
 
     def __init__(
         self,
         steps: dict[str, str],
         fields: Callable[[str, PageState], Sequence[Field]],
-        button: Locate = _id("subbtn"),
+        button: Locate | None = None,
         horizon: int = 15,
     ) -> None:
-        self.steps, self._fields, self._button, self.horizon = steps, fields, button, horizon
+        self.steps, self._fields, self._button, self.horizon = steps, fields, button or _id("subbtn"), horizon
 
     def read(self, told: str, start: PageState) -> Sequence[Field]:
         """The fields to fill."""
@@ -216,7 +216,7 @@ def _blocks(told: str, start: PageState) -> list[Field]:
 
 def _film(told: str, start: PageState) -> list[Field]:
     m = found(
-        r"(?:Search for|Find|Search) (?P<genre>.*?) (?:movies|films)? ?(?:directed by|by) (?P<who>.*?) (?:from|in) (?:year )?(?P<year>\d+)",
+        r"Search for (?P<genre>.*?) movies directed by (?P<who>.*?) from year (?P<year>\d+)",
         told,
     )
     asked = {"genre": m["genre"], "director": m["who"], "year": m["year"]}
@@ -272,7 +272,7 @@ class Numbered(Form):
 class Dropdown(Kind):
     """Choose from a dressed-up list, then press the named button."""
 
-    steps = {"height": "The height is chosen."}
+    steps = MappingProxyType({"height": "The height is chosen."})
     probe = "return document.getElementById('dropdown').value;"
     horizon = 15
 

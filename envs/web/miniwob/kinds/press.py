@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from types import MappingProxyType
 
 from agentgym.envs.web.actions import call
 from agentgym.envs.web.miniwob.kind import LEAVE, Kind, Want, carry, need
@@ -85,19 +86,21 @@ class Moved(Kind):
     """Drag one item of a list to another place; letting go ends the task."""
 
     horizon = 10
-    _PLACES = {
-        "top": 0,
-        "top left": 0,
-        "top center": 1,
-        "top right": 2,
-        "center left": 3,
-        "center": 4,
-        "center right": 5,
-        "bottom left": 6,
-        "bottom center": 7,
-        "bottom right": 8,
-    }
-    _STEPS = {"up": -1, "down": 1, "left": -1, "right": 1}
+    _PLACES = MappingProxyType(
+        {
+            "top": 0,
+            "top left": 0,
+            "top center": 1,
+            "top right": 2,
+            "center left": 3,
+            "center": 4,
+            "center right": 5,
+            "bottom left": 6,
+            "bottom center": 7,
+            "bottom right": 8,
+        }
+    )
+    _STEPS = MappingProxyType({"up": -1, "down": 1, "left": -1, "right": 1})
 
     def __init__(self, columns: int) -> None:
         self._columns = columns
@@ -106,7 +109,8 @@ class Moved(Kind):
         """From which place to which."""
         names = [n.name for n in self._items(start)]
         m = found(
-            r"^Drag (.*?) (to the (?:(?P<nth>\d+)\w\w position|(?P<place>[a-z ]+))|(?P<step>up|down|left|right) by one(?: position)?)\.",
+            r"^Drag (.*?) (to the (?:(?P<nth>\d+)\w\w position|(?P<place>[a-z ]+))|"
+            r"(?P<step>up|down|left|right) by one(?: position)?)\.",
             told,
         )
         source = names.index(m[1])
@@ -166,7 +170,8 @@ _BUTTONS = _tagged("button")
 _SHAPE = """
 const text = document.querySelector('#area_svg text');
 if (text) return /\\d/.test(text.textContent) ? 'Number' : 'Letter';
-return document.querySelector('#area_svg rect') ? 'Rectangle' : document.querySelector('#area_svg circle') ? 'Circle' : 'Triangle';
+if (document.querySelector('#area_svg rect')) return 'Rectangle';
+return document.querySelector('#area_svg circle') ? 'Circle' : 'Triangle';
 """
 
 TASKS: dict[str, Kind] = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from types import MappingProxyType
 
 from agentgym.envs.web.actions import call
 from agentgym.envs.web.miniwob.kind import LEAVE, Kind, Want, click, fill, need
@@ -15,7 +17,7 @@ __all__ = ["TASKS"]
 class Section(Kind):
     """Expand the only section, and submit."""
 
-    steps = {"open": "The section is expanded."}
+    steps = MappingProxyType({"open": "The section is expanded."})
     probe = "return document.querySelector('.ui-accordion-content').offsetParent !== null;"
     horizon = 10
 
@@ -39,7 +41,7 @@ class Hidden(Kind):
         panels: a selector of what they open.
     """
 
-    steps = {"open": "The link can be seen."}
+    steps = MappingProxyType({"open": "The link can be seen."})
     horizon = 15
 
     def __init__(self, heads: Callable[[PageState], Sequence[Node]], panels: str) -> None:
@@ -77,7 +79,7 @@ class Hidden(Kind):
 class InTurn(Kind):
     """Two buttons, one after the other."""
 
-    steps = {"one": "The first button was pressed first."}
+    steps = MappingProxyType({"one": "The first button was pressed first."})
     probe = "return buttonsPushed.slice();"
     horizon = 10
 
@@ -101,7 +103,7 @@ class InTurn(Kind):
 class Menu(Kind):
     """A path through nested menus that open under the mouse."""
 
-    steps = {"open": "All menus on the way are open."}
+    steps = MappingProxyType({"open": "All menus on the way are open."})
     horizon = 15
 
     def read(self, told: str, start: PageState) -> list[str]:
@@ -111,7 +113,7 @@ class Menu(Kind):
     def wants(self, goal: list[str], state: PageState) -> list[Want]:
         """Every item but the first can be seen."""
         wants = []
-        for above, name in zip(goal, goal[1:], strict=False):
+        for above, name in pairwise(goal):
             seen = state.find(tag="div", name=name) is not None
             parent = state.find(tag="div", name=above)
             wants.append(Want("open", seen, "" if seen or parent is None else call("hover", str(parent.bid))))
@@ -130,7 +132,7 @@ class Menu(Kind):
 class IconMenu(Kind):
     """A menu behind a button, with a menu inside; the item is named, or shown by its icon."""
 
-    steps = {"menu": "The menu is open.", "item": "The item can be seen."}
+    steps = MappingProxyType({"menu": "The menu is open.", "item": "The item can be seen."})
     probe = (
         "const i = document.querySelector('#query .ui-icon'); return i ? "
         "Object.keys(PROBLEM_SET).find(k => i.classList.contains(PROBLEM_SET[k])) : null;"
@@ -163,16 +165,18 @@ class IconMenu(Kind):
 class Tree(Kind):
     """A file or folder in a tree of folders."""
 
-    steps = {"open": "All folders above it are open."}
+    steps = MappingProxyType({"open": "All folders above it are open."})
     probe = """
 const name = document.getElementById('query').textContent.match(/named "(.*)"/)[1];
 const spans = [...document.querySelectorAll('#tree span')];
 const seen = spans.filter(s => s.offsetParent !== null);
 const target = spans.find(s => s.textContent === name);
 const above = [];
-for (let li = target.parentElement.parentElement.closest('li'); li; li = li.parentElement.closest('li')) above.unshift(li);
-return {open: above.map(li => li.classList.contains('collapsable')), places: above.map(li => seen.indexOf(li.querySelector('span'))),
-  target: seen.indexOf(target), wrong: seen.findIndex(s => s.classList.contains('file') && s.textContent !== name)};
+const up = (li) => li.parentElement.closest('li');
+for (let li = up(target.parentElement); li; li = up(li)) above.unshift(li);
+return {open: above.map(li => li.classList.contains('collapsable')),
+  places: above.map(li => seen.indexOf(li.querySelector('span'))), target: seen.indexOf(target),
+  wrong: seen.findIndex(s => s.classList.contains('file') && s.textContent !== name)};
 """
     horizon = 15
 
@@ -204,7 +208,9 @@ return {open: above.map(li => li.classList.contains('collapsable')), places: abo
 class Search(Kind):
     """Search for a word, turn to the page of results, and click the one at a place."""
 
-    steps = {"typed": "The word is in.", "searched": "Its results are shown.", "page": "The right page of them is."}
+    steps = MappingProxyType(
+        {"typed": "The word is in.", "searched": "Its results are shown.", "page": "The right page of them is."}
+    )
     probe = "return [...document.querySelectorAll('#page-content a')].map(a => a.getAttribute('data-result'));"
     horizon = 15
 
@@ -243,7 +249,7 @@ class Search(Kind):
 class Contacts(Kind):
     """Turn the pages of a contact book to a person, and click one of their details."""
 
-    steps = {"found": "The person's page is shown."}
+    steps = MappingProxyType({"found": "The person's page is shown."})
     probe = "return Number(document.querySelector('#contact .name').getAttribute('data-index'));"
     horizon = 20
 
@@ -276,7 +282,7 @@ class Contacts(Kind):
 class Complete(Kind):
     """Enter an item that begins (and ends) as told, from what the field proposes."""
 
-    steps = {"begun": "The beginning is in.", "entered": "A fitting item is in."}
+    steps = MappingProxyType({"begun": "The beginning is in.", "entered": "A fitting item is in."})
     probe = "return ui_utils.COUNTRIES;"
     horizon = 15
 
@@ -306,20 +312,22 @@ class Complete(Kind):
 class Post(Kind):
     """Press a button of one user's post; some are in its menu."""
 
-    steps = {"menu": "The post's menu is open."}
+    steps = MappingProxyType({"menu": "The post's menu is open."})
     probe = (
         "return [...document.querySelectorAll('.media')].map(m => [m.querySelector('.username').textContent, "
         "m.querySelector('ul').offsetParent !== null]);"
     )
     horizon = 10
-    _MENU = {
-        "Share via DM": "share",
-        "Copy link to Tweet": "copy",
-        "Embed Tweet": "embed",
-        "Mute": "menu-user",
-        "Block": "block-user",
-        "Report": "report",
-    }
+    _MENU = MappingProxyType(
+        {
+            "Share via DM": "share",
+            "Copy link to Tweet": "copy",
+            "Embed Tweet": "embed",
+            "Mute": "menu-user",
+            "Block": "block-user",
+            "Report": "report",
+        }
+    )
 
     def read(self, told: str, start: PageState) -> tuple[int, str]:
         """Which post, and the class of the button."""
