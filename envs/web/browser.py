@@ -91,6 +91,7 @@ class Browser:
     async def release(self, context: BrowserContext) -> None:
         """Close a context; the last one leaves the browser to close after `LINGER` seconds. Never raises."""
         self._contexts -= 1
+        await _quietly(context.unroute_all(behavior="ignoreErrors"))
         await _quietly(context.close())
         if self._contexts <= 0 and self._closing is None:
             loop = asyncio.get_running_loop()

@@ -14,6 +14,7 @@ from agentgym.errors import WorldError, WorldTimeout
 
 if TYPE_CHECKING:
     from playwright.async_api import BrowserContext, CDPSession, Dialog, Download, Page, Route, WebSocketRoute
+    from playwright.async_api import Request as Asked
 
 __all__ = ["ACTION_CAP", "MAX_DIALOGS", "SETTLE_CAP", "Session", "Tab"]
 
@@ -22,7 +23,7 @@ ACTION_CAP = 20.0
 SETTLE_CAP = 3000
 """Milliseconds for which an action's consequences are awaited; what is still moving then is reported."""
 NAVIGATION_CAP = 15.0
-MAX_DIALOGS = 20
+MAX_DIALOGS = 5
 """Dialogs answered within one action; after that the script that opens them is stopped."""
 MAX_TABS = 8
 _HOPS = 8
@@ -38,7 +39,8 @@ class Tab:
         self.page = page
         self.cdp = cdp
         self.documents = 0
-        self.arrived = asyncio.Event()
+        self.refusals = 0
+        self._moved = asyncio.Event()
         self.dead: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.frame: str | None = None
         page.on("domcontentloaded", lambda _: self._arrive())
@@ -47,7 +49,21 @@ class Tab:
 
     def _arrive(self) -> None:
         self.documents += 1
-        self.arrived.set()
+        self.refusals = 0
+        self._moved.set()
+
+    def refuse(self) -> None:
+        """The navigation under way brings no new document."""
+        self.refusals += 1
+        self._moved.set()
+
+    async def moved(self, documents: int) -> bool:
+        """Wait for the end of a navigation that began in document number ``documents``: whether a new one came."""
+        while self.documents == documents and not self.refusals:
+            self._moved.clear()
+            await self.alive(self._moved.wait(), NAVIGATION_CAP, "the new page")
+        self.refusals = 0
+        return self.documents != documents
 
     def die(self, why: str) -> None:
         """The page will answer no more."""
@@ -126,6 +142,8 @@ class Session:
         self.viewport = viewport
         self._context: BrowserContext | None = None
         self._adopting: list[asyncio.Task[None]] = []
+        self._opening = 0
+        self._opened = asyncio.Event()
         self._dialogs = 0
         self.home = self.loaded = ""
         self.tabs: list[Tab] = []
@@ -204,7 +222,10 @@ class Session:
 
     async def adopted(self) -> None:
         """Wait until popups of this action have become tabs; forget those that closed themselves."""
-        while self._adopting:
+        while self._opening > 0 or self._adopting:
+            if not self._adopting:
+                self._opened.clear()
+                await bounded(self._opened.wait(), NAVIGATION_CAP, "a new tab")
             tasks, self._adopting = self._adopting, []
             await asyncio.gather(*tasks)
         gone = [tab for tab in self.tabs if tab.dead.done() and tab.page.is_closed()]
@@ -213,7 +234,12 @@ class Session:
             if self.active in gone:
                 await self.focus(self.tabs[-1])
 
+    def _opens(self, _: Any) -> None:
+        self._opening += 1
+
     def _popup(self, page: Page) -> None:
+        self._opening = max(0, self._opening - 1)
+        self._opened.set()
         self._adopting.append(asyncio.get_running_loop().create_task(self._adopt(page)))
 
     async def _adopt(self, page: Page) -> None:
@@ -222,7 +248,10 @@ class Session:
             self.notes.append(f"a new tab was closed again: {MAX_TABS} are open")
             await bounded(page.close(), ACTION_CAP, "closing a tab")
             return
-        tab = Tab(page, await bounded(self._context.new_cdp_session(page), ACTION_CAP, "a channel to the page"))
+        cdp = await bounded(self._context.new_cdp_session(page), ACTION_CAP, "a channel to the page")
+        tab = Tab(page, cdp)
+        cdp.on("Page.windowOpen", self._opens)
+        await tab.send("Page.enable")
         page.on("dialog", lambda dialog: self._dialog(tab, dialog))
         page.on("download", self._download)
         self.tabs.append(tab)
@@ -248,11 +277,11 @@ class Session:
     async def _stop_script(self, tab: Tab) -> None:
         await tab.cdp.send("Runtime.terminateExecution")
 
-    def _stays(self, page: Page) -> None:
+    def _stays(self, page: Page | None) -> None:
         """No new document will come to this page from the navigation under way."""
         for tab in self.tabs:
-            if tab.page == page:
-                tab.arrived.set()
+            if page is not None and tab.page == page:
+                tab.refuse()
 
     def _download(self, download: Download) -> None:
         self._stays(download.page)
@@ -274,12 +303,13 @@ class Session:
 
         asked = route.request
         try:
-            navigation = asked.is_navigation_request() and asked.frame.parent_frame is None
+            page = _shows_in(asked)
+            navigation = page is not None or (asked.is_navigation_request() and _is_new(asked))
             if not self.allows(asked.url, navigation):
                 self.blocked.append(asked.url)
                 if navigation:
                     await route.fulfill(status=204)  # the page stays where it is
-                    self._stays(asked.frame.page)
+                    self._stays(page)
                 else:
                     await route.abort("blockedbyclient")
                 return
@@ -336,19 +366,34 @@ class Session:
             await self.adopted()
             tab = self.active
             before = tab.documents
-            tab.arrived.clear()
             seen = await tab.run(expression)
-            if self._adopting or (tab.dead.done() and tab.page.is_closed() and len(self.tabs) > 1):
+            if self._opening or self._adopting or (tab.dead.done() and tab.page.is_closed() and len(self.tabs) > 1):
                 continue
             if seen is None or seen.get("navigating"):
-                if tab.documents == before:
-                    await tab.alive(tab.arrived.wait(), NAVIGATION_CAP, "the new page")
-                if tab.documents == before and seen is not None:
-                    return dict(seen)  # the navigation was refused, or became a download: the page stays
-                await tab.alive(_loaded(tab.page), NAVIGATION_CAP + 1, "the new page")
+                if await tab.moved(before):
+                    await tab.alive(_loaded(tab.page), NAVIGATION_CAP + 1, "the new page")
+                else:  # refused, or a download: the page stays
+                    await tab.run("window.__agentgym ? (__agentgym.status.navigating = false, 'null') : 'null'")
                 continue
             return dict(seen)
         raise WorldTimeout(f"the page went through more than {_HOPS} documents without settling")
+
+
+def _is_new(request: Asked) -> bool:
+    """The request is a popup's first: its page is not there yet."""
+    from playwright.async_api import Error
+
+    try:
+        return request.frame is None
+    except Error:
+        return True
+
+
+def _shows_in(request: Asked) -> Page | None:
+    """The page whose main frame this request is to fill; None for all other requests, and for a popup's first."""
+    if not request.is_navigation_request() or _is_new(request):
+        return None
+    return None if request.frame.parent_frame is not None else request.frame.page
 
 
 async def _loaded(page: Page) -> None:

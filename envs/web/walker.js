@@ -43,6 +43,7 @@
   };
   const isDisabled = (el) => el.disabled === true || el.getAttribute("aria-disabled") === "true" || el.matches("fieldset:disabled *");
   const reachable = (el) => el.hasAttribute("tabindex") && el.tabIndex >= 0; // by the Tab key: something to operate
+  const listens = (el) => toolsOf(el).listening.has(el) || Boolean(el.onclick || el.onmousedown || el.onpointerdown) || reachable(el);
   const isEditable = (el) => el.tagName === "TEXTAREA" || el.isContentEditable || (el.tagName === "INPUT" && (TEXTUAL.has(el.type) || SET.has(el.type)));
   const labelled = (el) => {
     const direct = el.getAttribute("aria-label");
@@ -62,7 +63,7 @@
     const row = (el, depth, role, name, style, rect, away, parentPointer) => {
       let flags = 0, value = "";
       const tag = el.tagName.toLowerCase();
-      const hot = toolsOf(el).listening.has(el) || el.onclick || el.onmousedown || (style.cursor === "pointer" && !parentPointer) || reachable(el);
+      const hot = listens(el) || (style.cursor === "pointer" && !parentPointer);
       if (hot || ["button", "link", "checkbox", "radio", "tab", "menuitem", "option"].includes(role)) flags |= CLICKABLE;
       if (isDisabled(el)) flags |= DISABLED;
       if (el.checked === true || el.getAttribute("aria-checked") === "true") flags |= CHECKED;
@@ -121,14 +122,13 @@
       if (shown && el.tagName === "INPUT") return add(labelled(el) || (role === "button" ? el.value : ""));
       if (!nested.length) {
         const text = tidy(children.map((c) => (c.nodeType === 3 ? c.data : "")).join(""));
-        const hot = toolsOf(el).listening.has(el) || el.onclick || (pointer && !parentPointer) || reachable(el);
+        const hot = listens(el) || (pointer && !parentPointer);
         if (shown && (text || role || hot)) add(el.getAttribute("aria-label") || text || (role ? labelled(el) : el.title || ""));
         return;
       }
       const whole = shown && (WHOLE.has(role) || role === "textbox") && !el.querySelector("a,button,input,select,textarea,iframe,[onclick],[tabindex]") && !nested.some((c) => hotInside(c));
       if (whole) return add(el.getAttribute("aria-label") || el.innerText || el.textContent || labelled(el));
-      const listens = toolsOf(el).listening.has(el) || el.onclick;
-      const own = shown && (role || listens || (pointer && !parentPointer)) && el !== el.ownerDocument.body;
+      const own = shown && (role || listens(el) || (pointer && !parentPointer)) && el !== el.ownerDocument.body;
       if (own) add(el.getAttribute("aria-label") || "");
       for (const child of children) {
         if (child.nodeType === 1) walk(child, depth + (own ? 1 : 0), inner, dx, dy, pointer);
@@ -149,7 +149,7 @@
     }
     return { url: location.href, title: document.title, nodes: rows, fields, focus, scroll: [Math.round(scrollX), Math.round(scrollY)] };
   };
-  const hotInside = (el) => toolsOf(el).listening.has(el) || [...el.children].some(hotInside);
+  const hotInside = (el) => listens(el) || [...el.children].some(hotInside);
   const deepestFocus = () => {
     let el = document.activeElement;
     while (el) {
