@@ -1,7 +1,7 @@
 """Serves one site to one environment on loopback, as the browser's proxy.
 
-The browser's context sends every request here as to a proxy. So the site keeps its fixed virtual name whatever the port,
-and nothing else can be reached: a request for any other host ends here, is answered 403 and written down, and no
+The browser's context sends every request here as to a proxy. So the site keeps its fixed virtual name whatever the
+port, and nothing else can be reached: a request for any other host ends here, is answered 403 and written down, and no
 packet leaves the machine.
 """
 
@@ -142,7 +142,7 @@ class SiteServer:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn in a thread that is not the main one: it must leave the process's signals alone, and say when it is up."""
+    """uvicorn off the main thread: it leaves the process's signals alone, and says when it is up."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -187,9 +187,11 @@ class _Gate:
 
     def _admit(self, scope: Scope) -> str:
         """The host that is asked for; turns a proxy's absolute address into the path an application expects."""
-        target = scope["raw_path"].decode("latin-1")
-        if scope["method"] == "CONNECT" or "://" not in target:
-            return target if scope["method"] == "CONNECT" else f"direct:{target}"
+        target: str = scope["raw_path"].decode("latin-1")
+        if scope["method"] == "CONNECT":
+            return target
+        if "://" not in target:
+            return f"(not by proxy) {target}"
         parts = urlsplit(target)
         path = parts.path or "/"
         scope["raw_path"], scope["path"] = path.encode("latin-1"), unquote(path)
