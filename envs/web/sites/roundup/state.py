@@ -87,9 +87,18 @@ def _read(database: sqlite3.Connection, messages: Path) -> TrackerState:
         )
     }
     accounts = {
-        name: User(*(text or "" for text in texts), bool(retired))
-        for name, retired, *texts in database.execute(
-            "select _username, __retired__, _realname, _organisation, _phone, _timezone, _address, _roles, _password"
+        name: User(
+            realname=realname or "",
+            organisation=organisation or "",
+            phone=phone or "",
+            timezone=timezone or "",
+            address=address or "",
+            roles=roles or "",
+            password=password or "",
+            retired=bool(retired),
+        )
+        for name, realname, organisation, phone, timezone, address, roles, password, retired in database.execute(
+            "select _username, _realname, _organisation, _phone, _timezone, _address, _roles, _password, __retired__"
             " from _user order by id"
         )
     }
