@@ -130,7 +130,7 @@ class ProcessEnv(gymnasium.Env[Any, Any], Generic[StateT]):
         codes = self._latch(self._state, events)
         success, record = self._record(self._state, danger=False, grounded=True)
         info = self._info(record, success, codes, "")
-        info["task"], info["goal"] = self.task.id, self.task.goal(params)
+        info["task"], info["goal"] = self.task.id, self.task.told(self.episode)
         return self._show(), info
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:

@@ -98,6 +98,10 @@ class Task(ABC, Generic[StateT]):
     def goal(self, params: Mapping[str, Any]) -> str:
         """The task in words, for the agent."""
 
+    def told(self, ep: Episode) -> str:
+        """The goal as the agent is told it at reset; differs from `goal` only where the place itself words it."""
+        return self.goal(ep.params)
+
     @abstractmethod
     def success(self, state: StateT, ep: Episode) -> bool:
         """The task is solved in this state (submit-type tasks: and has been submitted)."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import datetime
-import io
 import re
 import sysconfig
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
+from werkzeug.http import parse_cookie
+from werkzeug.test import Client
+
+from agentgym.envs.web.sites.application import Application
 from agentgym.envs.web.sites.roundup.content import AGENT, ISSUES, KEYWORDS, PASSWORD, USERS
 from agentgym.envs.web.sites.roundup.state import read
-from agentgym.envs.web.sites.site import Site
 from agentgym.errors import MissingExtra, WorldError
 
 __all__ = ["NOW", "ROUNDUP"]
@@ -83,18 +84,21 @@ def app(folder: Path) -> Callable[..., Iterable[bytes]]:
 
 def login(app: Any) -> Mapping[str, str]:
     """Sign `AGENT` in through the application's own form; returns the session's cookie."""
-    _, page, cookies = _request(app, "GET", {}, {})
-    token = re.search(r'name="@csrf"[^>]*?value="([^"]+)"', page)
+    browser = Client(app)
+    page = browser.get("/", base_url=_ORIGIN)
+    token = re.search(r'name="@csrf"[^>]*?value="([^"]+)"', page.text)
     if token is None:
         raise WorldError("the tracker's front page has no sign-in form; is this Roundup 2.6?")
     form = {"__login_name": AGENT, "__login_password": PASSWORD, "@action": "Login", "@csrf": token[1]}
-    status, _, cookies = _request(app, "POST", form | {"__came_from": _ORIGIN}, cookies)
+    headers = {"Origin": _ORIGIN.rstrip("/"), "Referer": _ORIGIN}
+    answer = browser.post("/", base_url=_ORIGIN, headers=headers, data=form | {"__came_from": _ORIGIN})
+    cookies = [parse_cookie(value.split(";")[0]) for value in answer.headers.getlist("Set-Cookie")]
     if not cookies:
-        raise WorldError(f"signing in to the tracker failed: it answered {status!r} without a session")
-    return cookies
+        raise WorldError(f"signing in to the tracker failed: it answered {answer.status!r} without a session")
+    return {name: value for cookie in cookies for name, value in cookie.items()}
 
 
-ROUNDUP = Site("tracker", "1", build, app, read, mutable=("db",), login=login)
+ROUNDUP = Application("tracker", "1", build, app, read, mutable=("db",), login=login)
 """The issue tracker. Its folder's ``db`` holds database, messages, sessions; all the rest is never written to."""
 
 
@@ -150,36 +154,3 @@ class _open:
         if kind is None:
             self._db.commit()
         self._db.close()
-
-
-def _request(
-    app: Any, method: str, form: Mapping[str, str], cookies: Mapping[str, str]
-) -> tuple[str, str, dict[str, str]]:
-    """One call of a WSGI application without a server; returns status, body and the cookies it set."""
-    body = urlencode(form).encode()
-    environ = {
-        "REQUEST_METHOD": method,
-        "SCRIPT_NAME": "",
-        "PATH_INFO": "/",
-        "QUERY_STRING": "",
-        "SERVER_NAME": "tracker.test",
-        "SERVER_PORT": "80",
-        "HTTP_HOST": "tracker.test",
-        "HTTP_REFERER": _ORIGIN,
-        "HTTP_ORIGIN": _ORIGIN.rstrip("/"),
-        "HTTP_COOKIE": "; ".join(f"{k}={v}" for k, v in cookies.items()),
-        "CONTENT_TYPE": "application/x-www-form-urlencoded",
-        "CONTENT_LENGTH": str(len(body)),
-        "wsgi.url_scheme": "http",
-        "wsgi.input": io.BytesIO(body),
-    }
-    written: list[bytes] = []
-    answer: dict[str, Any] = {}
-
-    def start_response(status: str, headers: list[tuple[str, str]]) -> Callable[[bytes], None]:
-        answer["status"], answer["headers"] = status, headers
-        return written.append
-
-    written.extend(app(environ, start_response))
-    pairs = [v.split(";")[0].partition("=") for k, v in answer["headers"] if k.lower() == "set-cookie"]
-    return answer["status"], b"".join(written).decode("utf-8", "replace"), {k: v for k, _, v in pairs}

@@ -1,4 +1,4 @@
-"""Site: a web application with its data, so that every environment can have one to itself."""
+"""Application: a web application with its data, so that every environment can have one to itself."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Site", "seed_folder"]
+__all__ = ["Application", "seed_folder"]
 
 
 @dataclass(frozen=True)
-class Site:
-    """What makes an application and its seed data into a place that can be reset.
+class Application:
+    """An application and its seed data: together a place that can be put back.
 
     Attributes:
-        name: short identifier; the agent sees the site as ``http://<name>.test/``.
+        name: short identifier; the agent finds it at ``http://<name>.test/``.
         version: of the seed data; raise it when `build` changes.
         build: fills an empty folder with the application's data. Runs once; its result is kept and copied.
         app: makes the application (WSGI, or ASGI with ``asgi=True``) over a copy of that folder.
@@ -37,31 +37,27 @@ class Site:
     mutable: tuple[str, ...]
     login: Callable[[Any], Mapping[str, str]] | None = None
     asgi: bool = False
-    hosts: tuple[str, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "hosts", (f"{self.name}.test",))
 
     @property
     def origin(self) -> str:
         """Where the agent finds it."""
-        return f"http://{self.hosts[0]}"
+        return f"http://{self.name}.test"
 
 
-def seed_folder(site: Site) -> Path:
-    """The site's seed data, built when first asked for and kept in the user's cache (``AGENTGYM_CACHE`` names another).
+def seed_folder(application: Application) -> Path:
+    """The seed data, built when first asked for and kept in the user's cache (``AGENTGYM_CACHE`` names another).
 
     A build that is cut short leaves nothing: the folder is renamed into place when it is whole.
     """
     cache = Path(os.environ.get("AGENTGYM_CACHE") or Path.home() / ".cache" / "agentgym") / "sites"
-    digest = hashlib.sha256(f"{site.name}\0{site.version}".encode()).hexdigest()[:12]
-    folder = cache / f"{site.name}-{digest}"
+    digest = hashlib.sha256(f"{application.name}\0{application.version}".encode()).hexdigest()[:12]
+    folder = cache / f"{application.name}-{digest}"
     if folder.is_dir():
         return folder
     cache.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{site.name}-", dir=cache))
+    beside = Path(tempfile.mkdtemp(prefix=f".{application.name}-", dir=cache))
     try:
-        site.build(beside)
+        application.build(beside)
         try:
             beside.rename(folder)
         except OSError:

@@ -1,0 +1,354 @@
+"""One environment's share of the browser: a context, its tabs, what goes in and out, and what happened meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from agentgym.envs.web.browser import Browser, bounded
+from agentgym.envs.web.site import Request, Site, origin_of
+from agentgym.errors import WorldError, WorldTimeout
+
+if TYPE_CHECKING:
+    from playwright.async_api import BrowserContext, CDPSession, Dialog, Download, Page, Route, WebSocketRoute
+
+__all__ = ["ACTION_CAP", "MAX_DIALOGS", "SETTLE_CAP", "Session", "Tab"]
+
+ACTION_CAP = 20.0
+"""Seconds after which a page that answers nothing is given up (WorldTimeout)."""
+SETTLE_CAP = 3000
+"""Milliseconds for which an action's consequences are awaited; what is still moving then is reported."""
+NAVIGATION_CAP = 15.0
+MAX_DIALOGS = 20
+"""Dialogs answered within one action; after that the script that opens them is stopped."""
+MAX_TABS = 8
+_HOPS = 8
+"""Documents that one action may lead through (redirects by script)."""
+
+T = TypeVar("T")
+
+
+class Tab:
+    """One page and the channel to it."""
+
+    def __init__(self, page: Page, cdp: CDPSession) -> None:
+        self.page = page
+        self.cdp = cdp
+        self.documents = 0
+        self.arrived = asyncio.Event()
+        self.dead: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.frame: str | None = None
+        page.on("domcontentloaded", lambda _: self._arrive())
+        page.on("crash", lambda _: self.die("the page crashed"))
+        page.on("close", lambda _: self.die("the page is closed"))
+
+    def _arrive(self) -> None:
+        self.documents += 1
+        self.arrived.set()
+
+    def die(self, why: str) -> None:
+        """The page will answer no more."""
+        if not self.dead.done():
+            self.dead.set_result(why)
+
+    async def alive(self, value: Awaitable[T], seconds: float = ACTION_CAP, what: str = "the page's answer") -> T:
+        """The awaited value, unless the page dies first.
+
+        Raises:
+            WorldError: the page or the browser died, or (WorldTimeout) did not answer in time.
+        """
+        task = asyncio.ensure_future(value)
+        done, _ = await asyncio.wait({task, self.dead}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if task in done:
+            return await bounded(task, seconds, what)
+        task.cancel()
+        await asyncio.wait({task}, timeout=1.0)
+        if self.dead in done:
+            raise WorldError(f"{self.dead.result()} while {what} was awaited; the next reset opens a new one")
+        raise WorldTimeout(f"{what} did not come within {seconds:g} s; the next reset opens a new page")
+
+    async def send(self, method: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """A command of Chromium's DevTools protocol."""
+        answer: dict[str, Any] = await self.alive(self.cdp.send(method, dict(params or {})), what=method)
+        return answer
+
+    async def run(self, expression: str) -> Any:
+        """The value of a (promised) JavaScript expression that gives a JSON text; None if the document went away.
+
+        Raises:
+            WorldError: the expression threw, or the page died.
+        """
+        command = {"expression": expression, "awaitPromise": True, "returnByValue": True}
+        try:
+            answer = await self.send("Runtime.evaluate", command)
+        except WorldTimeout:
+            raise
+        except WorldError as error:
+            if any(sign in str(error) for sign in _GONE):
+                return None
+            raise
+        if "exceptionDetails" in answer:
+            details = answer["exceptionDetails"]
+            text = details.get("exception", {}).get("description") or details.get("text", "")
+            raise WorldError(f"the page's walker failed: {str(text)[:300]}")
+        value = answer["result"].get("value")
+        return json.loads(value) if isinstance(value, str) else None
+
+
+_GONE = ("Execution context was destroyed", "Cannot find context", "Inspected target navigated", "Promise was collected", "uniqueContextId not found")
+
+
+class Session:
+    """A browser context with its tabs.
+
+    Attributes:
+        tabs: open pages, oldest first. active: the one that the agent looks at.
+        blocked: addresses that were asked for since `clear_notes` and refused.
+        notes: what else happened since (dialogs, downloads, closed or refused tabs), in order.
+        messages: what the agent said in this episode, as (kind, text).
+        home: the episode's first page. loaded: the page that is ready for another episode; '' for none.
+        pointer: where the mouse was last sent by coordinates. held, keys: buttons and keys that are down.
+    """
+
+    def __init__(self, browser: Browser, sites: Mapping[str, Site], viewport: tuple[int, int]) -> None:
+        self._browser = browser
+        self._sites = sites
+        self.viewport = viewport
+        self._context: BrowserContext | None = None
+        self._adopting: list[asyncio.Task[None]] = []
+        self._dialogs = 0
+        self.home = self.loaded = ""
+        self.tabs: list[Tab] = []
+        self.active: Tab
+        self.blocked: list[str] = []
+        self.notes: list[str] = []
+        self.messages: list[tuple[str, str]] = []
+        self.pointer: tuple[float, float] | None = None
+        self.held: set[str] = set()
+        self.keys: set[str] = set()
+
+    # ------------------------------------------------------------------ opening and closing
+
+    async def open(self) -> None:
+        """Make the context and its first tab."""
+        width, height = self.viewport
+        self._context = await self._browser.context(
+            viewport={"width": width, "height": height},
+            locale="en-US",
+            timezone_id="UTC",
+            service_workers="block",
+            color_scheme="light",
+            reduced_motion="reduce",
+            accept_downloads=True,
+        )
+        await bounded(self._context.route("**/*", self._route), ACTION_CAP, "routing")
+        await bounded(self._context.route_web_socket("**/*", self._socket), ACTION_CAP, "routing")
+        await self.new_tab()
+        self._context.on("page", self._popup)
+
+    async def close(self) -> None:
+        """Close the context and all its tabs. Never raises."""
+        for task in self._adopting:
+            task.cancel()
+        context, self._context, self.tabs = self._context, None, []
+        if context is not None:
+            await self._browser.release(context)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every tab still answers."""
+        return self._context is not None and bool(self.tabs) and not any(tab.dead.done() for tab in self.tabs)
+
+    @property
+    def full(self) -> bool:
+        """No more tabs may be opened."""
+        return len(self.tabs) >= MAX_TABS
+
+    async def new_tab(self) -> None:
+        """Open an empty tab and look at it."""
+        assert self._context is not None
+        expected = len(self._adopting)
+        page = await bounded(self._context.new_page(), ACTION_CAP, "a new tab")
+        if len(self._adopting) > expected:  # the context told of it as of any popup
+            await self.adopted()
+        else:
+            await self._adopt(page)
+
+    async def focus(self, tab: Tab) -> None:
+        """Look at another tab."""
+        self.active = tab
+        await tab.alive(tab.page.bring_to_front(), what="the other tab")
+
+    async def close_tab(self, tab: Tab) -> None:
+        """Close a tab; the one before it is looked at."""
+        place = self.tabs.index(tab)
+        self.tabs.remove(tab)
+        await bounded(tab.page.close(), ACTION_CAP, "closing a tab")
+        if tab is self.active:
+            await self.focus(self.tabs[max(0, place - 1)])
+
+    async def only_first_tab(self) -> None:
+        """Close all tabs but the first."""
+        for tab in self.tabs[1:]:
+            await self.close_tab(tab)
+
+    async def adopted(self) -> None:
+        """Wait until popups of this action have become tabs; forget those that closed themselves."""
+        while self._adopting:
+            tasks, self._adopting = self._adopting, []
+            await asyncio.gather(*tasks)
+        gone = [tab for tab in self.tabs if tab.dead.done() and tab.page.is_closed()]
+        if gone and len(gone) < len(self.tabs):
+            self.tabs = [tab for tab in self.tabs if tab not in gone]
+            if self.active in gone:
+                await self.focus(self.tabs[-1])
+
+    def _popup(self, page: Page) -> None:
+        self._adopting.append(asyncio.get_running_loop().create_task(self._adopt(page)))
+
+    async def _adopt(self, page: Page) -> None:
+        assert self._context is not None
+        if self.full:
+            self.notes.append(f"a new tab was closed again: {MAX_TABS} are open")
+            await bounded(page.close(), ACTION_CAP, "closing a tab")
+            return
+        tab = Tab(page, await bounded(self._context.new_cdp_session(page), ACTION_CAP, "a channel to the page"))
+        page.on("dialog", lambda dialog: self._dialog(tab, dialog))
+        page.on("download", self._download)
+        self.tabs.append(tab)
+        self.active = tab
+
+    # ------------------------------------------------------------------ what happens meanwhile
+
+    def clear_notes(self) -> None:
+        """Forget what happened up to now."""
+        self.blocked, self.notes, self._dialogs = [], [], 0
+
+    async def _dialog(self, tab: Tab, dialog: Dialog) -> None:
+        self._dialogs += 1
+        if self._dialogs <= MAX_DIALOGS:
+            self.notes.append(f"{dialog.type} dialog, answered with OK: {dialog.message[:500]}")
+        elif self._dialogs == MAX_DIALOGS + 1:
+            self.notes.append(f"more than {MAX_DIALOGS} dialogs: the script that opens them was stopped")
+        closing = [dialog.accept(dialog.default_value if dialog.type == "prompt" else None)]
+        if self._dialogs > MAX_DIALOGS:
+            closing.append(self._stop_script(tab))
+        await asyncio.gather(*closing, return_exceptions=True)
+
+    async def _stop_script(self, tab: Tab) -> None:
+        await tab.cdp.send("Runtime.terminateExecution")
+
+    def _stays(self, page: Page) -> None:
+        """No new document will come to this page from the navigation under way."""
+        for tab in self.tabs:
+            if tab.page == page:
+                tab.arrived.set()
+
+    def _download(self, download: Download) -> None:
+        self._stays(download.page)
+        self.notes.append(f"a file was offered for download and not kept: {download.suggested_filename[:100]}")
+        task = asyncio.get_running_loop().create_task(download.cancel())
+        task.add_done_callback(lambda t: t.cancelled() or t.exception())
+
+    async def _socket(self, socket: WebSocketRoute) -> None:
+        self.blocked.append(socket.url)
+        await socket.close(code=1008, reason="blocked")
+
+    def allows(self, url: str, navigation: bool) -> bool:
+        """Whether a page may fetch (or show) this address."""
+        site = self._sites.get(origin_of(url))
+        return site is not None and site.allows(url, navigation, self.home)
+
+    async def _route(self, route: Route) -> None:
+        from playwright.async_api import Error
+
+        asked = route.request
+        try:
+            navigation = asked.is_navigation_request() and asked.frame.parent_frame is None
+            if not self.allows(asked.url, navigation):
+                self.blocked.append(asked.url)
+                if navigation:
+                    await route.fulfill(status=204)  # the page stays where it is
+                    self._stays(asked.frame.page)
+                else:
+                    await route.abort("blockedbyclient")
+                return
+            site = self._sites[origin_of(asked.url)]
+            headers = await asked.all_headers() if site.wants_headers else {}
+            request = Request(asked.method, asked.url, headers, asked.post_data_buffer or b"")
+            answer = site.answer(request)
+            if inspect.isawaitable(answer):
+                answer = await answer
+            await route.fulfill(status=answer.status, headers=dict(answer.headers), body=answer.body)
+        except Error:
+            return  # the page that asked is gone
+
+    # ------------------------------------------------------------------ going and looking
+
+    async def forget(self) -> None:
+        """Clear cookies and all that pages have stored."""
+        assert self._context is not None
+        await bounded(self._context.clear_cookies(), ACTION_CAP, "clearing cookies")
+        for origin in self._sites:
+            await self.active.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+
+    async def goto(self, url: str) -> None:
+        """Load an address in the active tab and wait until it is there; a refused one leaves the page as it is."""
+        from playwright.async_api import Error
+
+        async def load() -> None:
+            try:
+                await self.active.page.goto(url, wait_until="load", timeout=NAVIGATION_CAP * 1000)
+            except Error as error:
+                if not any(sign in str(error) for sign in ("ERR_ABORTED", "interrupted by another navigation")):
+                    raise
+
+        await self.active.alive(load(), NAVIGATION_CAP + 1, f"the page {url[:200]}")
+
+    async def look(self, milliseconds: float, probe: str) -> dict[str, Any]:
+        """Let the active page settle for so long of its own time, and describe it (see walker.js).
+
+        Args:
+            milliseconds: of the page's clock.
+            probe: a JavaScript expression whose value comes along under "probe"; "" for none.
+        """
+        value = f"(() => {{ {probe} }})()" if probe else "null"
+        expression = (
+            "(async () => { const g = window.__agentgym; if (!g || !g.look) return JSON.stringify({bare: true});"
+            f" const s = await g.settle({milliseconds:g}, {SETTLE_CAP}); const seen = g.look();"
+            " seen.whole = s.whole; seen.navigating = s.navigating;"
+            " seen.back = !!(window.navigation && navigation.canGoBack);"
+            " seen.forward = !!(window.navigation && navigation.canGoForward);"
+            f" let probe = null; try {{ probe = {value}; }} catch (error) {{ seen.unprobed = String(error); }}"
+            " seen.probe = probe === undefined ? null : probe; return JSON.stringify(seen); })()"
+        )
+        for _ in range(_HOPS):
+            await self.adopted()
+            tab = self.active
+            before = tab.documents
+            tab.arrived.clear()
+            seen = await tab.run(expression)
+            if self._adopting or (tab.dead.done() and tab.page.is_closed() and len(self.tabs) > 1):
+                continue
+            if seen is None or seen.get("navigating"):
+                if tab.documents == before:
+                    await tab.alive(tab.arrived.wait(), NAVIGATION_CAP, "the new page")
+                if tab.documents == before and seen is not None:
+                    return dict(seen)  # the navigation was refused, or became a download: the page stays
+                await tab.alive(_loaded(tab.page), NAVIGATION_CAP + 1, "the new page")
+                continue
+            return dict(seen)
+        raise WorldTimeout(f"the page went through more than {_HOPS} documents without settling")
+
+
+async def _loaded(page: Page) -> None:
+    from playwright.async_api import Error
+
+    try:
+        await page.wait_for_load_state("load", timeout=NAVIGATION_CAP * 1000)
+    except Error as error:
+        if "Timeout" not in str(error):
+            raise
