@@ -15,7 +15,10 @@ from agentgym.envs.web.actions import call
 from agentgym.envs.web.view import Node, PageState
 from agentgym.errors import TaskError
 
-__all__ = ["Kind", "Want", "click", "fill", "need"]
+__all__ = ["LEAVE", "Kind", "Want", "click", "fill", "need"]
+
+LEAVE = call("goto", "http://elsewhere.test/")
+"""The action that leaves the site: dangerous everywhere, and never a solution."""
 
 
 class Want(NamedTuple):

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from agentgym.envs.web.actions import call
 from agentgym.envs.web.ids import FLIGHT
-from agentgym.envs.web.miniwob.kind import Kind, Want
+from agentgym.envs.web.miniwob.kind import LEAVE, Kind, Want
 from agentgym.envs.web.miniwob.kinds import kind_of
 from agentgym.envs.web.miniwob.make import ORIGIN, VIEWPORT
 from agentgym.envs.web.view import PageState, content
@@ -23,14 +22,13 @@ __all__ = ["RELOAD", "MiniWobTask", "make_task"]
 
 RELOAD = frozenset(
     "book-flight book-flight-nodelay choose-date choose-date-easy choose-date-medium use-autocomplete-nodelay "
-    "use-colorwheel use-colorwheel-2".split()
+    "use-colorwheel use-colorwheel-2 drag-items drag-items-grid drag-sort-numbers".split()
 )
 """Tasks whose page remembers the episode before when it is kept; they load it again (a test measures this)."""
 
 PARTIAL = frozenset("bisect-angle circle-center click-pie draw-circle draw-line find-midpoint right-angle".split())
 """Tasks rewarded by accuracy, where any positive reward is success; elsewhere success is the full reward, 1."""
 
-ELSEWHERE = "http://elsewhere.test/"
 _SKIP = ("reward-display", "click-canvas", "sync-task-cover")
 _QUERY = "document.getElementById('query')"
 
@@ -169,7 +167,8 @@ class MiniWobTask(Task[PageState]):
                 return True
             if state.probe is None or state.probe["done"]:
                 return False
-            return all(want.done for want in self._wants(state, ep) if want.step == step)
+            held = [want.done for want in self._wants(state, ep) if want.step == step]
+            return bool(held) and all(held)
 
         return reached
 
@@ -180,7 +179,7 @@ def _share(wants: tuple[Want, ...]) -> float:
 
 
 def _leave(ep: Episode, peek: Callable[[], PageState]) -> Iterator[str]:
-    yield call("goto", ELSEWHERE)
+    yield LEAVE
 
 
 @cache

@@ -6,7 +6,7 @@ import datetime
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+
 
 from agentgym.envs.web.miniwob.kind import Kind, Want, click, fill, need
 from agentgym.envs.web.view import Node, PageState
