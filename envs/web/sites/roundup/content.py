@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["AGENT", "ISSUES", "KEYWORDS", "PASSWORD", "USERS", "Seed"]
+__all__ = ["AGENT", "ISSUES", "KEYWORDS", "ORIGIN", "PASSWORD", "PRIORITIES", "STATUSES", "USERS", "Seed"]
+
+ORIGIN = "http://tracker.test"
+"""Where the tracker is found; it exists in the environment's browser alone."""
 
 AGENT = "triage"
 """The account the agent is signed in with."""
@@ -18,6 +21,8 @@ PASSWORD = "triage-password"
 USERS = (AGENT, "maps", "search", "export", "docs", "release")
 """Accounts are named after teams."""
 
+PRIORITIES = ("critical", "urgent", "bug", "feature", "wish")
+STATUSES = ("unread", "deferred", "chatting", "need-eg", "in-progress", "testing", "done-cbb", "resolved")
 KEYWORDS = ("crash", "layout", "import", "printing", "offline", "speed", "wording")
 
 

@@ -72,9 +72,9 @@ def collateral(edits: tuple[Edit, ...], start: TrackerState, now: TrackerState) 
             if made is not None:
                 spare.remove(made)
                 continue
-        elif name == "new" and kind == "keyword" and any(e.values.get("name") == key for e in spare):
-            continue
-        elif any(e.kind == kind and e.key == key and _meant(e, name, start, now) for e in edits):
+        elif (name == "new" and kind == "keyword" and any(e.values.get("name") == key for e in spare)) or any(
+            e.kind == kind and e.key == key and _meant(e, name, start, now) for e in edits
+        ):
             continue
         wrong.append(change)
     return tuple(wrong)

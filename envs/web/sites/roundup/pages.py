@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from agentgym.envs.web.actions import call
-from agentgym.envs.web.sites.roundup.content import AGENT
+from agentgym.envs.web.sites.roundup.content import ORIGIN
 from agentgym.envs.web.sites.roundup.edits import Edit
 from agentgym.envs.web.sites.roundup.state import TrackerState
 from agentgym.envs.web.view import Node, PageState
@@ -22,11 +22,12 @@ _MENUS = {"priority": "critical", "status": "unread", "assigned": "anonymous"}
 
 def on_page(edit: Edit, state: PageState) -> bool:
     """The record's own page (or the form for a new one) is shown."""
-    path = state.url.partition("/test/")[2] or re.sub(r"^http://tracker\.test/", "", state.url)
-    path, _, query = path.partition("?")
-    if edit.key:
-        number = edit.key if edit.kind == "issue" else ""
-        return path == f"issue{number}" if number else bool(re.fullmatch(r"user\d+", path)) and _own(state)
+    path, _, query = state.url.removeprefix(f"{ORIGIN}/").partition("?")
+    if edit.kind == "issue" and edit.key:
+        return path == f"issue{edit.key}"
+    if edit.kind == "user":
+        login = state.find(id="username")
+        return re.fullmatch(r"user\d+", path) is not None and login is not None and login.value == edit.key
     return path == edit.kind and "template=item" in query
 
 
@@ -59,15 +60,6 @@ def next_action(edit: Edit, state: PageState, title: str) -> str:
 # ---------------------------------------------------------------------- inside
 
 
-def _own(state: PageState) -> bool:
-    node = state.find(id="username")
-    return node is not None and node.value == AGENT if node is not None else f"Login Name {AGENT}" in _words(state)
-
-
-def _words(state: PageState) -> str:
-    return " ".join(n.name for n in state.nodes if n.name)
-
-
 def _towards(edit: Edit, state: PageState, title: str) -> str:
     if edit.kind == "user":
         return _click(state.find(role="link", name="Your Details"))
@@ -80,7 +72,7 @@ def _towards(edit: Edit, state: PageState, title: str) -> str:
 
 def _click(node: Node | None) -> str:
     # every page of the tracker has its menu; where a script has been led elsewhere, it begins again
-    return call("click", str(node.bid)) if node is not None else call("goto", "http://tracker.test/")
+    return call("click", str(node.bid)) if node is not None else call("goto", f"{ORIGIN}/")
 
 
 def _field(name: str, state: PageState) -> Node:

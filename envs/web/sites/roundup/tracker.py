@@ -14,7 +14,7 @@ from werkzeug.http import parse_cookie
 from werkzeug.test import Client
 
 from agentgym.envs.web.sites.application import Application
-from agentgym.envs.web.sites.roundup.content import AGENT, ISSUES, KEYWORDS, PASSWORD, USERS
+from agentgym.envs.web.sites.roundup.content import AGENT, ISSUES, KEYWORDS, ORIGIN, PASSWORD, USERS
 from agentgym.envs.web.sites.roundup.state import read
 from agentgym.errors import MissingExtra, WorldError
 
@@ -23,7 +23,7 @@ __all__ = ["NOW", "ROUNDUP"]
 NOW = datetime.datetime(2024, 5, 13, 9, 30, tzinfo=datetime.UTC)
 """When everything happens: the tracker's clock, so that pages repeat."""
 
-_ORIGIN = "http://tracker.test/"
+_ORIGIN = f"{ORIGIN}/"
 
 
 def build(folder: Path) -> None:
