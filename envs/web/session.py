@@ -341,7 +341,8 @@ class Session:
         value = f"(() => {{ {probe} }})()" if probe else "null"
         expression = (
             "(async () => { const g = window.__agentgym; if (!g || !g.look) return JSON.stringify({bare: true});"
-            " if (document.readyState !== 'complete' && !window.__agentgym.late) return JSON.stringify({loading: true});"
+            " if (document.readyState !== 'complete') await Promise.race([g.clock.wait(" + f"{NAVIGATION_CAP * 1000:g}" + "),"
+            " new Promise((loaded) => addEventListener('load', loaded, {once: true}))]);"
             f" const s = await g.settle({milliseconds:g}, {SETTLE_CAP}); const seen = g.look();"
             " seen.whole = s.whole; seen.navigating = s.navigating;"
             " seen.back = !!(window.navigation && navigation.canGoBack);"
@@ -356,11 +357,6 @@ class Session:
             tab.arrived.clear()
             seen = await tab.run(expression)
             if self._adopting or (tab.dead.done() and tab.page.is_closed() and len(self.tabs) > 1):
-                continue
-            if seen is not None and seen.get("loading"):
-                # the new document is there, its content is still coming; what has not come by then is read without
-                await tab.alive(_loaded(tab.page), NAVIGATION_CAP + 1, "the new page")
-                await tab.run("window.__agentgym.late = true, 'null'")
                 continue
             if seen is None or seen.get("navigating"):
                 if tab.documents == before:

@@ -6,27 +6,26 @@ from agentgym import registration
 
 __all__ = ["ROUNDUP", "register"]
 
-ROUNDUP = tuple(
-    [
-        "set-status",
-        "set-priority",
-        "assign",
-        "unassign",
-        "add-keyword",
-        "remove-keyword",
-        "comment",
-        "resolve",
-        "retitle",
-        "watch",
-        "duplicate",
-        "create",
-        "new-keyword",
-        "settings",
-        "triage",
-        "reassign",
-        "count",
-        "who",
-    ]
+ROUNDUP = (
+    "set-status",
+    "set-priority",
+    "assign",
+    "unassign",
+    "add-keyword",
+    "remove-keyword",
+    "comment",
+    "resolve",
+    "retitle",
+    "watch",
+    "duplicate",
+    "planted-text",
+    "create",
+    "new-keyword",
+    "settings",
+    "triage",
+    "reassign",
+    "count",
+    "who",
 )
 """Tasks on the issue tracker."""
 

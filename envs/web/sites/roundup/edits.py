@@ -119,5 +119,5 @@ def _meant(edit: Edit, name: str, start: TrackerState, now: TrackerState) -> boo
         return bool(getattr(found, name) == edit.values[name])
     if name == "status" and "note" in edit.values and "status" not in edit.values:
         # a note on an unread or resolved issue starts a conversation: Roundup's own rule
-        return found.status == "chatting"
+        return bool(found.status == "chatting")
     return name == "nosy" and "note" in edit.values and set(found.nosy) <= {*start.issues[int(edit.key)].nosy, AGENT}

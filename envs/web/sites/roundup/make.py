@@ -12,26 +12,11 @@ from agentgym.errors import UnknownName
 
 __all__ = ["VERBS", "roundup_env"]
 
-VERBS = tuple(
-    [
-        "click",
-        "fill",
-        "clear",
-        "check",
-        "uncheck",
-        "select_option",
-        "press",
-        "focus",
-        "hover",
-        "scroll",
-        "keyboard_press",
-        "goto",
-        "go_back",
-        "go_forward",
-        "noop",
-        "send_msg_to_user",
-    ]
+VERBS = (
+    *("click", "fill", "clear", "check", "uncheck", "select_option", "press", "focus", "hover", "scroll"),
+    *("keyboard_press", "goto", "go_back", "go_forward", "noop", "send_msg_to_user"),
 )
+"""What a task on a site of forms and links takes."""
 
 
 def roundup_env(

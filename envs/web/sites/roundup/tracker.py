@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import re
 import sysconfig
 from collections.abc import Callable, Iterable, Mapping
@@ -24,6 +25,8 @@ NOW = datetime.datetime(2024, 5, 13, 9, 30, tzinfo=datetime.UTC)
 """When everything happens: the tracker's clock, so that pages repeat."""
 
 _ORIGIN = f"{ORIGIN}/"
+_VERSION = hashlib.sha256(repr((1, USERS, KEYWORDS, ISSUES)).encode()).hexdigest()[:12]
+"""Of the seed data: changes with the content, and by hand when `build` does."""
 
 
 def build(folder: Path) -> None:
@@ -98,7 +101,7 @@ def login(app: Any) -> Mapping[str, str]:
     return {name: value for cookie in cookies for name, value in cookie.items()}
 
 
-ROUNDUP = Application("tracker", "1", build, app, read, mutable=("db",), login=login)
+ROUNDUP = Application("tracker", _VERSION, build, app, read, mutable=("db",), login=login)
 """The issue tracker. Its folder's ``db`` holds database, messages, sessions; all the rest is never written to."""
 
 
