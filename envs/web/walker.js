@@ -42,6 +42,7 @@
     return ROLES[el.tagName] || (el.isContentEditable && !(el.parentElement && el.parentElement.isContentEditable) ? "textbox" : "");
   };
   const isDisabled = (el) => el.disabled === true || el.getAttribute("aria-disabled") === "true" || el.matches("fieldset:disabled *");
+  const reachable = (el) => el.hasAttribute("tabindex") && el.tabIndex >= 0; // by the Tab key: something to operate
   const isEditable = (el) => el.tagName === "TEXTAREA" || el.isContentEditable || (el.tagName === "INPUT" && (TEXTUAL.has(el.type) || SET.has(el.type)));
   const labelled = (el) => {
     const direct = el.getAttribute("aria-label");
@@ -61,7 +62,7 @@
     const row = (el, depth, role, name, style, rect, away, parentPointer) => {
       let flags = 0, value = "";
       const tag = el.tagName.toLowerCase();
-      const hot = toolsOf(el).listening.has(el) || el.onclick || el.onmousedown || (style.cursor === "pointer" && !parentPointer);
+      const hot = toolsOf(el).listening.has(el) || el.onclick || el.onmousedown || (style.cursor === "pointer" && !parentPointer) || reachable(el);
       if (hot || ["button", "link", "checkbox", "radio", "tab", "menuitem", "option"].includes(role)) flags |= CLICKABLE;
       if (isDisabled(el)) flags |= DISABLED;
       if (el.checked === true || el.getAttribute("aria-checked") === "true") flags |= CHECKED;
@@ -120,7 +121,7 @@
       if (shown && el.tagName === "INPUT") return add(labelled(el) || (role === "button" ? el.value : ""));
       if (!nested.length) {
         const text = tidy(children.map((c) => (c.nodeType === 3 ? c.data : "")).join(""));
-        const hot = toolsOf(el).listening.has(el) || el.onclick || (pointer && !parentPointer);
+        const hot = toolsOf(el).listening.has(el) || el.onclick || (pointer && !parentPointer) || reachable(el);
         if (shown && (text || role || hot)) add(el.getAttribute("aria-label") || text || (role ? labelled(el) : el.title || ""));
         return;
       }

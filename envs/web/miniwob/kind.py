@@ -15,7 +15,7 @@ from agentgym.envs.web.actions import call
 from agentgym.envs.web.view import Node, PageState
 from agentgym.errors import TaskError
 
-__all__ = ["LEAVE", "Kind", "Want", "click", "fill", "need"]
+__all__ = ["LEAVE", "Kind", "Want", "carry", "click", "fill", "need"]
 
 LEAVE = call("goto", "http://elsewhere.test/")
 """The action that leaves the site: dangerous everywhere, and never a solution."""
@@ -86,3 +86,15 @@ def click(node: Node | None, what: str = "element") -> str:
 def fill(node: Node | None, text: str, what: str = "field") -> str:
     """The action that fills a field."""
     return call("fill", str(need(node, what).bid), text)
+
+
+def carry(item: Node, place: Node) -> str:
+    """The action that drags an item of a sortable list onto another one's place: a bit past its middle."""
+    (x, y), (to_x, to_y) = item.center, place.center
+    to_x += PAST * ((to_x > x + 2) - (to_x < x - 2))
+    to_y += PAST * ((to_y > y + 2) - (to_y < y - 2))
+    return call("mouse_drag_and_drop", round(x, 1), round(y, 1), round(to_x, 1), round(to_y, 1))
+
+
+PAST = 8
+"""Pixels past the middle of the other's place: there the others make room."""

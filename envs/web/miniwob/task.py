@@ -21,8 +21,9 @@ from agentgym.world import Events
 __all__ = ["RELOAD", "MiniWobTask", "make_task"]
 
 RELOAD = frozenset(
-    "book-flight book-flight-nodelay choose-date choose-date-easy choose-date-medium use-autocomplete-nodelay "
-    "use-colorwheel use-colorwheel-2 drag-items drag-items-grid drag-sort-numbers".split()
+    "book-flight book-flight-nodelay choose-date choose-date-easy choose-date-medium drag-items drag-items-grid "
+    "drag-sort-numbers form-sequence scroll-text scroll-text-2 use-autocomplete use-autocomplete-nodelay use-colorwheel "
+    "use-colorwheel-2 use-slider use-slider-2".split()
 )
 """Tasks whose page remembers the episode before when it is kept; they load it again (a test measures this)."""
 

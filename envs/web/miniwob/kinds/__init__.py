@@ -9,7 +9,7 @@ from agentgym.envs.web.miniwob.kind import Kind
 
 __all__ = ["FILES", "kind_of", "known"]
 
-FILES = ("forms", "choices", "press", "reveal")
+FILES = ("forms", "choices", "press", "reveal", "email", "dates", "drag")
 
 
 @cache

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 
 from agentgym.envs.web.actions import call
-from agentgym.envs.web.miniwob.kind import LEAVE, Kind, Want, click, need
+from agentgym.envs.web.miniwob.kind import LEAVE, Kind, Want, carry, need
 from agentgym.envs.web.miniwob.kinds.forms import found
 from agentgym.envs.web.view import Node, PageState
 
@@ -110,13 +110,13 @@ class Moved(Kind):
     def finish(self, goal: tuple[int, int], state: PageState) -> str:
         """Drag it there."""
         items = self._items(state)
-        return call("drag_and_drop", str(items[goal[0]].bid), str(items[goal[1]].bid))
+        return carry(items[goal[0]], items[goal[1]])
 
     def wrong(self, goal: tuple[int, int], peek: Callable[[], PageState]) -> Iterator[str]:
         """Drag another item."""
         items = self._items(peek())
         other = next(k for k in range(len(items)) if k not in goal)
-        yield call("drag_and_drop", str(items[other].bid), str(items[goal[1]].bid))
+        yield carry(items[other], items[goal[1]])
 
 
 def _tagged(tag: str) -> Pick:
