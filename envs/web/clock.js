@@ -91,6 +91,13 @@
     status.requests++;
     return fetchReal.apply(this, args).finally(() => { status.requests--; });
   };
+  for (const name of ["json", "text", "arrayBuffer", "blob", "formData"]) { // a body is still coming when fetch resolves
+    const read = Response.prototype[name];
+    Response.prototype[name] = function (...args) {
+      status.requests++;
+      return read.apply(this, args).finally(() => { status.requests--; });
+    };
+  }
   const send = XMLHttpRequest.prototype.send;
   XMLHttpRequest.prototype.send = function (...args) {
     status.requests++;

@@ -7,9 +7,10 @@ import inspect
 import json
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urljoin
 
 from agentgym.envs.web.browser import Browser, bounded
-from agentgym.envs.web.site import Request, Site, origin_of
+from agentgym.envs.web.site import Answer, Request, Site, origin_of
 from agentgym.errors import WorldError, WorldTimeout
 
 if TYPE_CHECKING:
@@ -313,15 +314,37 @@ class Session:
                 else:
                     await route.abort("blockedbyclient")
                 return
-            site = self._sites[origin_of(asked.url)]
-            headers = await asked.all_headers() if site.wants_headers else {}
+            headers = await asked.all_headers() if self._sites[origin_of(asked.url)].wants_headers else {}
             request = Request(asked.method, asked.url, headers, asked.post_data_buffer or b"")
-            answer = site.answer(request)
-            if inspect.isawaitable(answer):
-                answer = await answer
-            await route.fulfill(status=answer.status, headers=dict(answer.headers), body=answer.body)
+            answer = await self._answer(request, navigation=asked.is_navigation_request())
+            if answer is None:
+                await route.abort("blockedbyclient")
+            else:
+                await route.fulfill(status=answer.status, headers=dict(answer.headers), body=answer.body)
         except Error:
             return  # the page that asked is gone
+
+    async def _answer(self, request: Request, *, navigation: bool) -> Answer | None:
+        """What the site says, redirects followed; None when one leads to a place that may not be reached.
+
+        The browser would follow a redirect without asking here again, so it is never told of one: documents move on
+        by script, everything else gets what stands at the end.
+        """
+        for _ in range(_HOPS):
+            answer: Answer = await _awaited(self._sites[origin_of(request.url)].answer(request))
+            location = answer.headers.get("location")
+            if answer.status not in _REDIRECTS or location is None:
+                return answer
+            url = urljoin(request.url, location)
+            if navigation:
+                return Answer(200, {**_kept(answer), "content-type": "text/html; charset=utf-8"}, _moved(url))
+            if not self.allows(url, navigation=False):
+                self.blocked.append(url)
+                return None
+            again = answer.status in (307, 308)
+            method, body = (request.method, request.body) if again else ("GET", b"")
+            request = Request(method, url, request.headers, body)
+        return Answer(508, {"content-type": "text/plain"}, b"too many redirects")
 
     # ------------------------------------------------------------------ going and looking
 
@@ -355,6 +378,8 @@ class Session:
         value = f"(() => {{ {probe} }})()" if probe else "null"
         expression = (
             "(async () => { const g = window.__agentgym; if (!g || !g.look) return JSON.stringify({bare: true});"
+            " if (document.readyState !== 'complete') await Promise.race([g.clock.wait(" + f"{NAVIGATION_CAP * 1000:g}" + "),"
+            " new Promise((loaded) => addEventListener('load', loaded, {once: true}))]);"
             f" const s = await g.settle({milliseconds:g}, {SETTLE_CAP}); const seen = g.look();"
             " seen.whole = s.whole; seen.navigating = s.navigating;"
             " seen.back = !!(window.navigation && navigation.canGoBack);"
@@ -394,6 +419,23 @@ def _shows_in(request: Asked) -> Page | None:
     if not request.is_navigation_request() or _is_new(request):
         return None
     return None if request.frame.parent_frame is not None else request.frame.page
+
+
+_REDIRECTS = frozenset((301, 302, 303, 307, 308))
+
+
+def _kept(answer: Answer) -> dict[str, str]:
+    return {k: v for k, v in answer.headers.items() if k == "set-cookie"}
+
+
+def _moved(url: str) -> bytes:
+    """A document that leads on to another and leaves no trace in the history."""
+    written = json.dumps(url).replace("<", "\\u003c")
+    return f"<!doctype html><script>location.replace({written})</script>".encode()
+
+
+async def _awaited(value: Any) -> Any:
+    return await value if inspect.isawaitable(value) else value
 
 
 async def _loaded(page: Page) -> None:

@@ -1,0 +1,198 @@
+"""An application served to one environment: it keeps its name, has data to itself, and a reset puts them back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentgym.envs.web.site import Answer, Request
+from agentgym.envs.web.sites.application import Application, seed_folder
+from agentgym.envs.web.sites.serve import MAX_BODY, AppSite
+from agentgym.errors import WorldError
+
+
+def notebook(folder: Path) -> Callable[..., Iterable[bytes]]:
+    """GET answers the note, the query and the cookie; POST replaces the note."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        note = folder / "data" / "note"
+        if environ["REQUEST_METHOD"] == "POST":
+            note.write_bytes(environ["wsgi.input"].read())
+        if environ["PATH_INFO"] == "/broken":
+            raise RuntimeError("a bug of the application")
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")])
+        said = (note.read_text(), environ["QUERY_STRING"], environ.get("HTTP_COOKIE", ""), environ["HTTP_HOST"])
+        return ["|".join(said).encode()]
+
+    return app
+
+
+def first_note(folder: Path) -> None:
+    (folder / "data").mkdir()
+    (folder / "data" / "note").write_text("hello")
+
+
+NOTEBOOK = Application(
+    name="notebook",
+    version="1",
+    build=first_note,
+    app=notebook,
+    read=lambda folder: (folder / "data" / "note").read_text(),
+    mutable=("data",),
+)
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTGYM_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def site() -> Iterator[AppSite]:
+    site = AppSite(NOTEBOOK)
+    yield site
+    site.close()
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(work)
+
+
+def ask(site: AppSite, path: str, body: bytes | None = None) -> Answer:
+    answer: Answer = run(site.answer(Request("GET" if body is None else "POST", site.origin + path, {}, body or b"")))
+    return answer
+
+
+def test_the_application_sees_its_virtual_name(site: AppSite) -> None:
+    assert ask(site, "/page?a=1").body == b"hello|a=1||notebook.test"
+
+
+def test_several_cookies_arrive(site: AppSite) -> None:
+    assert ask(site, "/").headers["set-cookie"] == "a=1\nb=2"
+
+
+def test_reset_puts_the_data_back(site: AppSite) -> None:
+    ask(site, "/", b"changed")
+    assert site.digest() == "changed"
+    run(site.reset(None))
+    assert site.digest() == "hello"
+    assert ask(site, "/").body.startswith(b"hello")
+
+
+def test_two_copies_share_nothing(site: AppSite) -> None:
+    other = AppSite(NOTEBOOK)
+    try:
+        ask(site, "/", b"mine")
+        assert other.digest() == "hello"
+    finally:
+        other.close()
+
+
+def test_the_first_request_of_an_episode_is_signed_in() -> None:
+    site = AppSite(replace(NOTEBOOK, login=lambda app: {"session": "xyz"}))
+    try:
+        run(site.reset(None))
+        first, second = ask(site, "/"), ask(site, "/")
+        assert b"session=xyz" in first.body
+        assert first.headers["set-cookie"].splitlines()[0].startswith("session=xyz; Path=/")
+        assert b"session" not in second.body  # from here on the browser knows: it may also sign out
+    finally:
+        site.close()
+
+
+def test_a_bug_of_the_application_is_an_answer(site: AppSite) -> None:
+    assert ask(site, "/broken").status == 500
+    assert site.faults == ["RuntimeError: a bug of the application"]
+    assert ask(site, "/").status == 200
+
+
+def test_large_bodies_are_refused(site: AppSite) -> None:
+    assert ask(site, "/", b"x" * (MAX_BODY + 1)).status == 413
+    assert site.digest() == "hello"
+
+
+def slow_notebook(entered: threading.Event, go_on: threading.Event) -> Application:
+    def app(folder: Path) -> Callable[..., Iterable[bytes]]:
+        inner = notebook(folder)
+
+        def waits(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            entered.set()
+            assert go_on.wait(10)
+            return inner(environ, start_response)
+
+        return waits
+
+    return replace(NOTEBOOK, app=app)
+
+
+def test_a_reset_waits_for_requests_under_way() -> None:
+    entered, go_on = threading.Event(), threading.Event()
+    site = AppSite(slow_notebook(entered, go_on))
+
+    async def both() -> None:
+        late = asyncio.ensure_future(site.answer(Request("POST", site.origin + "/", {}, b"late")))
+        await asyncio.to_thread(entered.wait, 10)
+        asyncio.get_running_loop().call_later(0.05, go_on.set)
+        await site.reset(None)
+        await late
+
+    run(both())
+    assert site.digest() == "hello"
+    site.close()
+
+
+def test_a_request_that_never_ends_breaks_the_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentgym.envs.web.sites.serve.IDLE_SECONDS", 0.05)
+    entered, go_on = threading.Event(), threading.Event()
+    site = AppSite(slow_notebook(entered, go_on))
+
+    async def both() -> None:
+        late = asyncio.ensure_future(site.answer(Request("GET", site.origin + "/", {}, b"")))
+        await asyncio.to_thread(entered.wait, 10)
+        try:
+            with pytest.raises(WorldError, match="cannot be put back"):
+                await site.reset(None)
+        finally:
+            go_on.set()
+            await late
+
+    run(both())
+    site.close()
+
+
+def test_closing_leaves_no_folder(site: AppSite) -> None:
+    site.close()
+    assert not site.data.exists()
+
+
+def test_an_asgi_application_is_served_too() -> None:
+    def asgi(folder: Path) -> Any:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            body = (folder / "data" / "note").read_bytes() + scope["path"].encode()
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+            await send({"type": "http.response.body", "body": body})
+
+        return app
+
+    site = AppSite(replace(NOTEBOOK, app=asgi, asgi=True))
+    try:
+        assert ask(site, "/there").body == b"hello/there"
+    finally:
+        site.close()
+
+
+def test_a_build_cut_short_leaves_nothing(tmp_path: Path) -> None:
+    def build(folder: Path) -> None:
+        (folder / "half").touch()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        seed_folder(replace(NOTEBOOK, name="torn", build=build))
+    assert os.listdir(tmp_path / "cache" / "sites") == []
