@@ -109,7 +109,9 @@ def median(numbers):
     return ordered[middle]
 ''',
         wrong="    return ordered[middle]",
-        right="    if len(ordered) % 2 == 0:\n        return (ordered[middle - 1] + ordered[middle]) / 2\n    return ordered[middle]",
+        right="""    if len(ordered) % 2 == 0:
+        return (ordered[middle - 1] + ordered[middle]) / 2
+    return ordered[middle]""",
         hidden="""
 import pytest
 from median import median
