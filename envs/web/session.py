@@ -378,7 +378,9 @@ class Session:
         value = f"(() => {{ {probe} }})()" if probe else "null"
         expression = (
             "(async () => { const g = window.__agentgym; if (!g || !g.look) return JSON.stringify({bare: true});"
-            " if (document.readyState !== 'complete') await Promise.race([g.clock.wait(" + f"{NAVIGATION_CAP * 1000:g}" + "),"
+            " if (document.readyState !== 'complete') await Promise.race([g.clock.wait("
+            + f"{NAVIGATION_CAP * 1000:g}"
+            + "),"
             " new Promise((loaded) => addEventListener('load', loaded, {once: true}))]);"
             f" const s = await g.settle({milliseconds:g}, {SETTLE_CAP}); const seen = g.look();"
             " seen.whole = s.whole; seen.navigating = s.navigating;"
