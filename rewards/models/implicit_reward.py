@@ -15,6 +15,7 @@ gradient is then weighted by dLoss/dQ. Q is a sum of log-probabilities, so this 
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -213,7 +214,8 @@ class ImplicitReward:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state_dict`."""
         self.scorer.load_state_dict(state["scorer"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        # torch keeps the moments it is given: without a copy two models would share them
+        self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self._passes = state["passes"]
         if self._start is not None:
             self._start.load_state_dict(state["start"])

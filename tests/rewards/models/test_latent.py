@@ -58,7 +58,8 @@ def test_in_expectation_the_corrected_loss_of_samples_is_that_of_all_steps() -> 
             for correct in (True, False)
         }
         np.testing.assert_allclose(losses[True], float(whole), rtol=1e-12)
-        assert losses[False] > float(whole) + 0.01, "without the correction it is too large"
+        excess = (1.0 - k / 6) * r.var(ddof=1) / k
+        np.testing.assert_allclose(losses[False], float(whole) + excess, rtol=1e-12)
 
 
 def test_the_paper_s_decoder_is_the_default() -> None:
