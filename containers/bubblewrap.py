@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from agentgym.containers.cgroups import Group, available
+from agentgym.containers.cgroups import Group
 from agentgym.containers.limits import Limits
 from agentgym.containers.sandbox import BOOT, RunnerSandbox, Session, boot_data
 from agentgym.containers.wire import Pipes, Wire
@@ -218,10 +218,9 @@ def _try() -> str:
     return ""
 
 
-def cannot_limit() -> list[str]:
-    """What bubblewrap cannot bound for this user on this machine, one sentence each."""
-    group, said = available(), []
-    limits = Limits()
+def cannot_limit(group: set[str]) -> list[str]:
+    """What bubblewrap cannot bound where control groups bound only these, one sentence each."""
+    limits, said = Limits(), []
     if "memory" not in group:
         said.append(
             "memory is limited for each process, not for the sandbox: no control group can be made here; "

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from agentgym.containers import bubblewrap, docker
+from agentgym.containers import bubblewrap, cgroups, docker
 from agentgym.containers.limits import Limits
 from agentgym.containers.sandbox import RunnerSandbox, Session
 from agentgym.errors import UnknownName, UsageError
@@ -26,18 +26,23 @@ class Backend:
         name: docker or bubblewrap.
         refusal: why it cannot be used here, with the fix; '' when it can.
         cannot_limit: what it cannot bound here, one sentence each.
+        unbounded: the same as keys: ``memory``, ``pids``, ``cpu``.
     """
 
     name: BackendName
     refusal: str
+    unbounded: tuple[str, ...] = ()
     cannot_limit: tuple[str, ...] = ()
 
 
 def backends() -> list[Backend]:
     """Both back-ends, the preferred one first, as they stand on this machine now."""
     engine, wrap = docker.refusal(), bubblewrap.refusal()
-    cannot = () if wrap else tuple(bubblewrap.cannot_limit())
-    return [Backend("docker", engine), Backend("bubblewrap", wrap, cannot)]
+    if wrap:
+        return [Backend("docker", engine), Backend("bubblewrap", wrap)]
+    limited = cgroups.available()
+    unbounded = tuple(sorted({"memory", "pids", "cpu"} - limited))
+    return [Backend("docker", engine), Backend("bubblewrap", "", unbounded, tuple(bubblewrap.cannot_limit(limited)))]
 
 
 def new_sandbox(

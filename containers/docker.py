@@ -22,7 +22,7 @@ FIX = "install Docker Engine (Debian: apt-get install docker.io), start it, and 
 IMAGE = "agentgym/sandbox"
 LABEL = "agentgym.sandbox"
 """Every container carries it; its value is the process that made it."""
-_SPARE_DESCRIPTORS = 4
+_DESCRIPTORS = 1024
 _FILES_PER_MIB = 512
 """Files and folders that the file systems may hold, for each MiB of their size."""
 
@@ -71,6 +71,8 @@ class Docker(RunnerSandbox):
     def _options(self, api: Any) -> dict[str, Any]:
         limits = self.limits
         sizes = {self.session.workdir: limits.disk, "/tmp": limits.scratch, "/dev/shm": limits.scratch}
+        # The runner needs some itself; what a command may open, it is told by the runner.
+        descriptors = max(_DESCRIPTORS, limits.open_files)
         host = api.create_host_config(
             network_mode="none",
             read_only=True,
@@ -88,7 +90,7 @@ class Docker(RunnerSandbox):
             security_opt=["no-new-privileges"],
             ulimits=[
                 {"Name": "core", "Soft": 1, "Hard": 1},
-                {"Name": "nofile", "Soft": limits.open_files, "Hard": limits.open_files},
+                {"Name": "nofile", "Soft": descriptors, "Hard": descriptors},
             ],
             ipc_mode="private",
             init=False,
@@ -107,7 +109,6 @@ class Docker(RunnerSandbox):
             "environment": {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
             "stdin_open": True,
             "detach": False,  # stdin ends with this connection, and with it the runner
-            "network_disabled": True,
             "healthcheck": {"Test": ["NONE"]},
             "labels": {LABEL: str(os.getpid())},
             "name": self.name,

@@ -58,8 +58,8 @@ class Output:
     total: int = 0
 
     def __repr__(self) -> str:
-        shown = self.text if self.total <= 200 else f"{self.text[:100]!r} ... {self.text[-60:]}"
-        return f"<Output of {self.total} bytes: {shown!r}>"
+        shown = repr(self.text) if self.total <= 200 else f"{self.text[:100]!r} ... {self.text[-60:]!r}"
+        return f"<Output of {self.total} bytes: {shown}>"
 
     @property
     def left_out(self) -> int:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from agentgym.errors import UsageError
 
-__all__ = ["DENIED", "filter_program"]
+__all__ = ["DENIED", "filter_program", "numbers"]
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,7 @@ def filter_program(machine: str | None = None) -> bytes:
     Raises:
         UsageError: no table for that architecture.
     """
-    name = machine or platform.machine()
-    if name not in _TABLES:
-        raise UsageError(f"sandboxes know the system calls of {', '.join(_TABLES)}; this machine is {name}")
-    table = _TABLES[name]
+    table = _table(machine or platform.machine())
     code: list[tuple[int, int, int, int]] = []
     deny, missing = _ERRNO | errno.EPERM, _ERRNO | errno.ENOSYS
 
@@ -146,3 +143,14 @@ def filter_program(machine: str | None = None) -> bytes:
     call("ioprio_set", (_LOAD, 0, 0, _low(0)), (_EQUAL, 0, 2, 1), (_LOAD, 0, 0, _low(1)), *others)
     add(_RETURN, _ALLOW)
     return b"".join(struct.pack("<HBBI", *each) for each in code)
+
+
+def numbers(machine: str) -> dict[str, int]:
+    """System calls that the filter looks at, by name; raises as `filter_program`."""
+    return dict(_table(machine).calls)
+
+
+def _table(machine: str) -> _Table:
+    if machine not in _TABLES:
+        raise UsageError(f"sandboxes know the system calls of {', '.join(_TABLES)}; this machine is {machine}")
+    return _TABLES[machine]
