@@ -6,6 +6,7 @@ to limits per process, and ``agentgym doctor --sandbox`` says so.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -32,6 +33,7 @@ class Group:
         self._folders: list[Path] = []
         for what, parent, settings in _places(limits):
             folder = parent / name
+            _sweep(parent)
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 if folder not in self._folders:
@@ -76,7 +78,7 @@ class Group:
 
 def available() -> set[str]:
     """What this user can bound for a whole sandbox: found by making a group and removing it."""
-    group = Group(f"agentgym-look-{os.getpid()}-{time.monotonic_ns()}", Limits())
+    group = Group(f"agentgym-{os.getpid()}-look-{time.monotonic_ns()}", Limits())
     group.remove()
     return group.limited
 
@@ -99,15 +101,23 @@ def _places(limits: Limits) -> list[tuple[str, Path, dict[str, str]]]:
     ]
 
 
+def _sweep(parent: Path) -> None:
+    """Remove the empty groups of processes that were killed before they could."""
+    for folder in parent.glob("agentgym-*-*"):
+        owner = folder.name.split("-")[1]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
 def _delegate(parent: Path) -> None:
     """Version 2 passes controllers on only where the parents say so."""
-    try:
+    # Where it fails, the group made below lacks the files, and is not counted.
+    with contextlib.suppress(OSError):
         parent.mkdir(exist_ok=True)
         for folder in (_ROOT, parent):
             for controller in ("memory", "pids", "cpu"):
                 (folder / "cgroup.subtree_control").write_text(f"+{controller}")
-    except OSError:
-        pass  # the group made below will lack the files, and is not counted
 
 
 def _own(controller: str) -> Path:

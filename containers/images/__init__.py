@@ -1,8 +1,8 @@
 """Recipes of images, and how they are built or fetched.
 
-A recipe is a folder here with an ordinary Dockerfile; recipe NAME becomes the image ``agentgym/NAME``. Where no registry
-is reachable, the base ``debian:bookworm-slim`` is made by debootstrap and imported under that name, so that the same
-Dockerfiles build there.
+A recipe is a folder here with an ordinary Dockerfile; recipe NAME becomes the image ``agentgym/NAME``. Where no
+registry is reachable, the base ``debian:bookworm-slim`` is made by debootstrap and imported under that name: the
+same Dockerfiles build there.
 """
 
 from __future__ import annotations
@@ -104,9 +104,9 @@ def ensure_base(*, mirror: str = MIRROR, say: Say = print) -> None:
         root = Path(folder, "root")
         _run(["debootstrap", "--variant=minbase", "bookworm", str(root), mirror])
         left_out = [f"--exclude={pattern}" for pattern in _SKIPPED]
-        with subprocess.Popen(["tar", "-C", str(root), *left_out, "-c", "."], stdout=subprocess.PIPE) as tar:
-            with engine_errors():
-                api.import_image_from_stream(tar.stdout, repository=repository, tag=tag)
+        words = ["tar", "-C", str(root), *left_out, "-c", "."]
+        with subprocess.Popen(words, stdout=subprocess.PIPE) as tar, engine_errors():
+            api.import_image_from_stream(tar.stdout, repository=repository, tag=tag)
         if tar.returncode:
             raise UsageError(f"tar failed with exit code {tar.returncode} on what debootstrap made")
     if not here(BASE):
