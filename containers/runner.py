@@ -483,7 +483,7 @@ class Snapshot:
     """All files under some folders, in an anonymous memory file of PID 1.
 
     Entries are tuples: ("folder", mode, mtime, attributes, {name: entry}), ("file", mode, mtime, attributes, offset,
-    size, inode or 0), ("link", target), ("fifo", mode). Sockets are left out: they are nothing without their process.
+    size, inode or 0), ("link", mtime, target), ("fifo", mtime, mode). Sockets are left out: they are nothing without their process.
     """
 
     def __init__(self, budget: int) -> None:
@@ -512,9 +512,9 @@ class Snapshot:
         if stat.S_ISDIR(mode):
             return self.scan(opened(folder, name, FOLDER, mode, 0o500), mode, depth + 1)
         if stat.S_ISLNK(mode):
-            return "link", os.readlink(name, dir_fd=folder)
+            return "link", found.st_mtime_ns, os.readlink(name, dir_fd=folder)
         if stat.S_ISFIFO(mode):
-            return "fifo", mode & 0o7777
+            return "fifo", found.st_mtime_ns, mode & 0o7777
         if not stat.S_ISREG(mode):
             return None
         if found.st_size > self.budget - self.end:
@@ -548,7 +548,10 @@ class Snapshot:
 
     def same(self, folder: int, name: str, mode: int, entry: tuple[Any, ...]) -> bool:
         if entry[0] == "link":
-            return stat.S_ISLNK(mode) and os.readlink(name, dir_fd=folder) == entry[1]
+            kept = stat.S_ISLNK(mode) and os.readlink(name, dir_fd=folder) == entry[2]
+            if kept:
+                set_time(folder, name, entry[1])
+            return kept
         if entry[0] != "file" or not stat.S_ISREG(mode):
             return False
         _, kept_mode, mtime, kept_attributes, offset, size, twin = entry
@@ -594,10 +597,12 @@ class Snapshot:
 
     def write(self, folder: int, name: str, entry: tuple[Any, ...], path: str) -> None:
         if entry[0] == "link":
-            os.symlink(entry[1], name, dir_fd=folder)
+            os.symlink(entry[2], name, dir_fd=folder)
+            set_time(folder, name, entry[1])
             return
         if entry[0] == "fifo":
-            os.mkfifo(name, entry[1], dir_fd=folder)
+            os.mkfifo(name, entry[2], dir_fd=folder)
+            set_time(folder, name, entry[1])
             return
         _, mode, mtime, kept_attributes, offset, size, twin = entry
         if twin in self.made:
@@ -637,6 +642,10 @@ def opened(folder: int, name: str, flags: int, mode: int, least: int) -> int:
     fd = os.open(name, flags, dir_fd=folder)
     os.fchmod(fd, stat.S_IMODE(mode))
     return fd
+
+
+def set_time(folder: int, name: str, mtime: int) -> None:
+    os.utime(name, ns=(mtime, mtime), dir_fd=folder, follow_symlinks=False)
 
 
 def attributes(fd: int) -> dict[str, bytes]:
