@@ -483,7 +483,8 @@ class Snapshot:
     """All files under some folders, in an anonymous memory file of PID 1.
 
     Entries are tuples: ("folder", mode, mtime, attributes, {name: entry}), ("file", mode, mtime, attributes, offset,
-    size, inode or 0), ("link", mtime, target), ("fifo", mtime, mode). Sockets are left out: they are nothing without their process.
+    size, inode or 0), ("link", mtime, target), ("fifo", mtime, mode). Sockets are left out: they are nothing without
+    their process.
     """
 
     def __init__(self, budget: int) -> None:
