@@ -22,7 +22,6 @@ FIX = "install Docker Engine (Debian: apt-get install docker.io), start it, and 
 IMAGE = "agentgym/sandbox"
 LABEL = "agentgym.sandbox"
 """Every container carries it; its value is the process that made it."""
-_DESCRIPTORS = 1024
 _FILES_PER_MIB = 512
 """Files and folders that the file systems may hold, for each MiB of their size."""
 
@@ -71,8 +70,6 @@ class Docker(RunnerSandbox):
     def _options(self, api: Any) -> dict[str, Any]:
         limits = self.limits
         sizes = {self.session.workdir: limits.disk, "/tmp": limits.scratch, "/dev/shm": limits.scratch}
-        # The runner needs some itself; what a command may open, it is told by the runner.
-        descriptors = max(_DESCRIPTORS, limits.open_files)
         host = api.create_host_config(
             network_mode="none",
             read_only=True,
@@ -90,7 +87,7 @@ class Docker(RunnerSandbox):
             security_opt=["no-new-privileges"],
             ulimits=[
                 {"Name": "core", "Soft": 1, "Hard": 1},
-                {"Name": "nofile", "Soft": descriptors, "Hard": descriptors},
+                {"Name": "nofile", "Soft": limits.open_files, "Hard": limits.open_files},
             ],
             ipc_mode="private",
             init=False,

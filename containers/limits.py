@@ -56,6 +56,8 @@ class Limits:
                 f"limit memory: {self.memory} bytes do not hold the file systems, which live in memory; "
                 f"allow {least} bytes, or less disk ({self.disk}) and scratch (2 x {self.scratch})"
             )
+        if self.open_files < 256:
+            raise UsageError("limit open_files: expected at least 256, some of which the runner needs itself")
         if self.pids < 2:
             raise UsageError("limit pids: expected at least 2 (PID 1 and a command)")
 

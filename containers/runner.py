@@ -126,6 +126,7 @@ ASK, DONE = 198, 199
 SHELL = (
     rf"""while IFS= read -r -d '' -u {ASK} __c; do eval "$__c" {ASK}<&- {DONE}>&-; printf '%d\0' "$?" >&{DONE}; done"""
 )
+DEFAULT = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGINT)  # for commands
 LONGEST = 100_000  # bytes; the kernel refuses single arguments of 128 KiB
 
 
@@ -135,8 +136,11 @@ class Commands:
     def __init__(self, config: dict[str, Any], channel: Channel) -> None:
         self.config, self.channel = config, channel
         self.bash = "/bin/bash" if os.path.exists("/bin/bash") else "/bin/sh"
-        self.shell: tuple[int, ...] = ()  # pid, ask, done, out, err, report
+        self.shell: tuple[int, ...] = ()  # pid, ask, done, out, err
         self.ended: dict[int, int] = {}
+        self.null = os.open(os.devnull, os.O_RDONLY)
+        self.score = os.open("/proc/self/oom_score_adj", os.O_RDWR)
+        self.own_score = os.read(self.score, 16).strip()
         self.wake, wake_write = os.pipe()
         for fd in (self.wake, wake_write):
             os.set_blocking(fd, False)
@@ -185,67 +189,62 @@ class Commands:
         except BlockingIOError:
             pass
 
-    def spawn(self, argv: list[str], cwd: str, env: dict[str, str], fds: dict[int, int]) -> tuple[int, int]:
-        """Fork and execute, with descriptors {number there: here}.
+    def spawn(self, argv: list[str], cwd: str, env: dict[str, str], fds: dict[int, int]) -> int:
+        """Start a program with descriptors {number there: here}; raises OSError where it cannot start.
 
-        Returns the process, and a pipe that says why it could not start (empty: it did).
+        Nothing is copied: a fork of this interpreter would cost more than the program.
         """
-        report, report_write = os.pipe()
-        pid = os.fork()
-        if pid:
-            os.close(report_write)
-            return pid, report
+        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in fds.items()]
+        os.chdir(cwd)
+        # Out of memory shall hit the command, not PID 1: what is inherited is 1000, whatever PID 1 has otherwise.
+        os.pwrite(self.score, b"1000", 0)
         try:
-            os.setsid()
-            for number, fd in fds.items():
-                os.dup2(fd, number)
-            # Nothing else runs now, so nobody can use the moment; out of memory shall hit the command, not PID 1.
-            prctl(PR_SET_DUMPABLE, 1)
-            with open("/proc/self/oom_score_adj", "w") as file:
-                file.write("1000")
-            for name, value in self.config["rlimits"].items():
-                resource.setrlimit(getattr(resource, name), (value, value))
-            signal.set_wakeup_fd(-1)
-            for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
-                signal.signal(number, signal.SIG_DFL)
-            os.umask(0o022)
-            os.chdir(cwd)
-            os.execvpe(argv[0], argv, env)
-        except BaseException as error:  # noqa: BLE001  (whatever it was, this must not go on as a second PID 1)
-            os.write(report_write, (str(error) or repr(error)).encode()[:1000])
+            return os.posix_spawnp(argv[0], argv, env, file_actions=actions, setsid=True, setsigdef=DEFAULT)
         finally:
-            os._exit(127)
+            os.pwrite(self.score, self.own_score, 0)
+            os.chdir("/")
 
     def start_shell(self, cwd: str, env: dict[str, str]) -> None:
         (ask_read, ask), (done, done_write), (out, out_write), (err, err_write) = (os.pipe() for _ in range(4))
-        null = os.open(os.devnull, os.O_RDONLY)
-        fds = {0: null, 1: out_write, 2: err_write, ASK: ask_read, DONE: done_write}
-        pid, report = self.spawn([self.bash, "--norc", "-c", SHELL], cwd, env, fds)
-        for fd in fds.values():
-            os.close(fd)
+        fds = {0: self.null, 1: out_write, 2: err_write, ASK: ask_read, DONE: done_write}
+        try:
+            pid = self.spawn([self.bash, "--norc", "-c", SHELL], cwd, env, fds)
+        except OSError:
+            for fd in (ask, done, out, err):
+                os.close(fd)
+            raise
+        finally:
+            for fd in (ask_read, done_write, out_write, err_write):
+                os.close(fd)
         for fd in (ask, done, out, err):
             os.set_blocking(fd, False)
-        self.shell = (pid, ask, done, out, err, report)
+        self.shell = (pid, ask, done, out, err)
 
-    def start(self, message: dict[str, Any], payload: bytes, cwd: str, env: dict[str, str]) -> tuple[int, ...]:
-        """Start one command by itself: its process, and the pipes out, err and report (out is err when merged)."""
+    def start(self, message: dict[str, Any], payload: bytes, cwd: str, env: dict[str, str]) -> tuple[int, int, int]:
+        """Start one command by itself: its process, and its two outputs (one and the same when merged)."""
         command = message["command"]
-        script = -1
-        if isinstance(command, str) and len(command) < LONGEST:
-            command = [self.bash, "-c", command]
-        elif isinstance(command, str):
-            script = memory_file(os.fsencode(command))
-            command = [self.bash, f"/dev/fd/{ASK}"]
-        out, out_write = os.pipe()
-        err, err_write = (out, out_write) if message["merge"] else os.pipe()
-        stdin = memory_file(payload) if payload else os.open(os.devnull, os.O_RDONLY)
-        fds = {0: stdin, 1: out_write, 2: err_write, **({ASK: script} if script >= 0 else {})}
-        pid, report = self.spawn(command, cwd, env, fds)
-        for fd in set(fds.values()):
-            os.close(fd)
+        inside: dict[int, int] = {}
+        out, inside[1] = os.pipe()
+        err, inside[2] = (out, inside[1]) if message["merge"] else os.pipe()
+        try:
+            if payload:
+                inside[0] = memory_file(payload)
+            if isinstance(command, str) and len(command) < LONGEST:
+                command = [self.bash, "-c", command]
+            elif isinstance(command, str):
+                inside[ASK] = memory_file(os.fsencode(command))
+                command = [self.bash, f"/dev/fd/{ASK}"]
+            pid = self.spawn(command, cwd, env, {0: self.null, **inside})
+        except OSError:
+            for fd in {out, err}:
+                os.close(fd)
+            raise
+        finally:
+            for fd in set(inside.values()):
+                os.close(fd)
         for fd in (out, err):
             os.set_blocking(fd, False)
-        return pid, out, err, report
+        return pid, out, err
 
     def run(self, message: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], list[bytes]]:
         """Run one command to its end; then, unless a persistent shell goes on, nothing that it started is alive."""
@@ -256,15 +255,18 @@ class Commands:
         ask = done = -1
         text = b""
         fresh = False
-        if message["shell"]:
-            fresh = not self.shell
-            if fresh:
-                self.start_shell(cwd, env)
-            pid, ask, done, out, err, report = self.shell
-            text = os.fsencode(message["command"]) + b"\0"
-        else:
-            self.clear()
-            pid, out, err, report = self.start(message, payload, cwd, env)
+        try:
+            if message["shell"]:
+                fresh = not self.shell
+                if fresh:
+                    self.start_shell(cwd, env)
+                pid, ask, done, out, err = self.shell
+                text = os.fsencode(message["command"]) + b"\0"
+            else:
+                self.clear()
+                pid, out, err = self.start(message, payload, cwd, env)
+        except OSError as error:
+            return {"trouble": str(error), "code": 127, "why": "", "killed": 0, "fresh_shell": fresh}, []
         captures = {fd: Capture(message["output"]) for fd in (out, err)}
         poller = select.poll()
         poller.register(self.channel.read_fd, 0)  # a hang-up is reported unasked
@@ -303,10 +305,8 @@ class Commands:
         for fd, capture in captures.items():
             while take(fd, capture):
                 pass
-        trouble = b""
         if why != "said":
-            trouble = os.read(report, 1000)
-            for fd in self.shell[1:] or {out, err, report}:
+            for fd in self.shell[1:] or {out, err}:
                 os.close(fd)
             self.shell = ()
         self.ended.clear()
@@ -319,7 +319,7 @@ class Commands:
         answer = {
             "code": code,
             "why": why,
-            "trouble": trouble.decode("utf-8", "replace"),
+            "trouble": "",
             "killed": max(0, killed),
             "fresh_shell": fresh,
             "seconds": time.monotonic() - started,
@@ -365,6 +365,7 @@ KINDS = {
     errno.ENOTEMPTY: ("kind", "a folder stands there"),
     errno.ENXIO: ("kind", "it is not a regular file"),
     errno.ENOSPC: ("full", "the sandbox's disk is full"),
+    errno.EFBIG: ("size", "it is larger than a file may be"),
     errno.ENAMETOOLONG: ("path", "the name is too long"),
 }
 
@@ -385,6 +386,7 @@ class Files:
         self.workdir: str = config["workdir"]
         self.roots: list[str] = config["roots"]
         self.budget: int = config["snapshots"]
+        self.largest: int = config["rlimits"]["RLIMIT_FSIZE"]
         self.kept: dict[str, Snapshot] = {}
 
     def place(self, path: str, create: bool) -> tuple[int, str]:
@@ -450,12 +452,12 @@ class Files:
 
     def snapshot(self, name: str) -> dict[str, int]:
         used = sum(kept.end for key, kept in self.kept.items() if key != name)
-        made = Snapshot(self.budget - used)
+        made = Snapshot(self.budget - used, self.largest)
         try:
             for root in self.roots:
                 made.trees[root] = made.scan(os.open(root, FOLDER), os.stat(root).st_mode)
         except BaseException:
-            os.close(made.store)
+            made.close()
             raise
         self.forget(name)
         self.kept[name] = made
@@ -463,7 +465,7 @@ class Files:
 
     def forget(self, name: str) -> None:
         if name in self.kept:
-            os.close(self.kept.pop(name).store)
+            self.kept.pop(name).close()
 
     def restore(self, name: str) -> dict[str, int]:
         if name not in self.kept:
@@ -480,18 +482,35 @@ class Files:
 
 
 class Snapshot:
-    """All files under some folders, in an anonymous memory file of PID 1.
+    """All files under some folders, in anonymous memory files of PID 1 (each as large as a file may be).
 
-    Entries are tuples: ("folder", mode, mtime, attributes, {name: entry}), ("file", mode, mtime, attributes, offset,
-    size, inode or 0), ("link", mtime, target), ("fifo", mtime, mode). Sockets are left out: they are nothing without
-    their process.
+    Entries are tuples: ("folder", mode, mtime, attributes, {name: entry}), ("file", mode, mtime, attributes, store,
+    offset, size, inode or 0), ("link", mtime, target), ("fifo", mtime, mode). Sockets are left out: they are nothing
+    without their process.
     """
 
-    def __init__(self, budget: int) -> None:
-        self.store = os.memfd_create("snapshot")
-        self.budget, self.end, self.files, self.removed, self.written = budget, 0, 0, 0, 0
+    def __init__(self, budget: int, largest: int) -> None:
+        self.stores: list[int] = []
+        self.budget, self.largest, self.offset, self.end = budget, largest, largest, 0
+        self.files, self.removed, self.written = 0, 0, 0
         self.trees: dict[str, Any] = {}
         self.made: dict[int, str] = {}
+
+    def close(self) -> None:
+        for fd in self.stores:
+            os.close(fd)
+
+    def keep(self, data: bytes) -> tuple[int, int]:
+        """Store some bytes: in which file, from where on."""
+        if self.offset + len(data) > self.largest:
+            self.stores.append(os.memfd_create("snapshot"))
+            self.offset = 0
+        offset = self.offset
+        append(self.stores[-1], data)
+        self.offset += len(data)
+        self.end += len(data)
+        self.files += 1
+        return self.stores[-1], offset
 
     def scan(self, fd: int, mode: int, depth: int = 0) -> tuple[Any, ...]:
         """Take in one folder, and close it."""
@@ -522,12 +541,10 @@ class Snapshot:
             raise Refused("full", "snapshots are as large as they may be together; forget one, or keep fewer files")
         fd = opened(folder, name, READ, mode, 0o400)
         try:
-            offset, data = self.end, read_all(fd)
-            append(self.store, data)
-            self.end += len(data)
-            self.files += 1
+            data = read_all(fd)
+            store, offset = self.keep(data)
             twin = found.st_ino if found.st_nlink > 1 else 0
-            return "file", mode & 0o7777, found.st_mtime_ns, attributes(fd), offset, len(data), twin
+            return "file", mode & 0o7777, found.st_mtime_ns, attributes(fd), store, offset, len(data), twin
         finally:
             os.close(fd)
 
@@ -555,7 +572,7 @@ class Snapshot:
             return kept
         if entry[0] != "file" or not stat.S_ISREG(mode):
             return False
-        _, kept_mode, mtime, kept_attributes, offset, size, twin = entry
+        _, kept_mode, mtime, kept_attributes, store, offset, size, twin = entry
         fd = opened(folder, name, READ, mode, 0o400)
         try:
             found = os.fstat(fd)
@@ -563,7 +580,7 @@ class Snapshot:
                 return False
             for start in range(0, size, 1 << 20):
                 length = min(1 << 20, size - start)
-                if os.pread(fd, length, start) != os.pread(self.store, length, offset + start):
+                if os.pread(fd, length, start) != os.pread(store, length, offset + start):
                     return False
             if mode & 0o7777 != kept_mode:
                 os.fchmod(fd, kept_mode)
@@ -605,14 +622,14 @@ class Snapshot:
             os.mkfifo(name, entry[2], dir_fd=folder)
             set_time(folder, name, entry[1])
             return
-        _, mode, mtime, kept_attributes, offset, size, twin = entry
+        _, mode, mtime, kept_attributes, store, offset, size, twin = entry
         if twin in self.made:
             os.link(self.made[twin], name, dst_dir_fd=folder)
             return
         fd = write_new(folder, name, mode, b"", close=False)
         try:
             for start in range(0, size, 1 << 20):
-                append(fd, os.pread(self.store, min(1 << 20, size - start), offset + start))
+                append(fd, os.pread(store, min(1 << 20, size - start), offset + start))
             for key, value in kept_attributes.items():
                 os.setxattr(fd, key, value)
             os.utime(fd, ns=(mtime, mtime))
@@ -722,13 +739,20 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's handler would let anybody interrupt PID 1
     channel = Channel()
     config, program = channel.receive()
+    os.environ["PATH"] = config["env"]["PATH"]
+    os.umask(0o022)
+    os.chdir("/")
+    commands = Commands(config, channel)  # opens what a non-dumpable process could not
     prctl(PR_SET_DUMPABLE, 0)
+    # Inherited by all commands, which cannot raise them.
+    for name, value in config["rlimits"].items():
+        resource.setrlimit(getattr(resource, name), (value, value))
     install_filter(program)
     if config["seed"]:
         from shutil import copytree
 
         copytree(config["seed"], config["workdir"], symlinks=True, dirs_exist_ok=True)
-    commands, files = Commands(config, channel), Files(config)
+    files = Files(config)
     channel.send({"python": sys.version.split()[0], "pid": os.getpid(), "uid": os.getuid(), "shell": commands.bash})
     while True:
         message, payload = channel.receive()

@@ -278,6 +278,8 @@ class RunnerSandbox(ABC):
             "flood": self.limits.flood,
         }
         answer, payload = self._ask(request, stdin, wait=time + _GRACE)
+        if answer["trouble"]:
+            return Result(127, Output(), Output(), trouble=answer["trouble"], fresh_shell=answer["fresh_shell"])
         parts, offset = [], 0
         for length in answer["lengths"]:
             parts.append(payload[offset : offset + length])
@@ -288,7 +290,6 @@ class RunnerSandbox(ABC):
             out=outputs[0],
             err=outputs[1] if len(outputs) > 1 else Output(),
             cut=answer["why"] if answer["why"] in ("time", "output") else "",
-            trouble=answer["trouble"],
             killed=answer["killed"],
             fresh_shell=answer["fresh_shell"],
             seconds=answer["seconds"],
