@@ -4,8 +4,9 @@
 PYTHON ?= python3
 # Address of an index with PyTorch's CPU wheels. Empty: the torch that your pip finds (on Linux that may be a large CUDA build).
 TORCH_INDEX ?=
-# What the tests use of the system: Chromium shows that the report opens without an error.
-DEBIAN_PACKAGES ?= chromium
+# What the tests use of the system: Chromium shows that the report opens without an error; the others make sandboxes, their
+# images, and a registry to fetch images from.
+DEBIAN_PACKAGES ?= chromium bubblewrap docker.io debootstrap docker-registry
 # Further arguments for pytest, for example `make test ARGS="-k grid -x"`.
 ARGS ?=
 

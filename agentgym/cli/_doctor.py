@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import os
@@ -13,10 +14,16 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+import tyro
 
 from agentgym.cli._output import print_json, progress, table
 from agentgym.cli._parse import Flag, parse
+from agentgym.errors import UnknownName, UsageError
+
+if TYPE_CHECKING:
+    from agentgym.containers.probes import Finding
 
 _PYTHON = ((3, 11), (3, 13))
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -40,14 +47,72 @@ class Part:
 class Command:
     """Say what this machine has and lacks, with the fix. Exit code 0 unless the core is broken.
 
+    --sandbox attacks the sandboxes instead: every probe runs against every back-end that is here, each with a control
+    that shows in the same run that the attack would otherwise work. Exit code 0 when all that can be bounded is.
+
     Example:
       agentgym doctor
+      agentgym doctor --sandbox --backend bubblewrap
     """
 
+    sandbox: Flag = False
+    """Run the escape and abuse probes against the sandboxes."""
+    backend: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """With --sandbox: only this back-end, docker or bubblewrap (again for both)."""
+    probe: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """With --sandbox: only this probe (again for more)."""
+    image: str = "agentgym/sandbox"
+    """With --sandbox: Docker's image."""
     json: Flag = False
     """Print JSON."""
 
     def run(self) -> int:
+        if self.sandbox:
+            return self._sandbox()
+        if self.backend or self.probe:
+            raise UsageError("--backend and --probe belong to `agentgym doctor --sandbox`")
+        return self._parts()
+
+    def _sandbox(self) -> int:
+        from agentgym.containers import BACKENDS, backends, new_sandbox
+        from agentgym.containers.probes import LIMITS, PROBES, run_probes
+
+        for kind, given, known in (("back-end", self.backend, BACKENDS), ("probe", self.probe, PROBES)):
+            for name in given:
+                if name not in known:
+                    raise UnknownName(kind, name, known, ", ".join(known) if kind == "back-end" else "")
+        found: list[Finding] = []
+        here = [b for b in backends() if b.name in (self.backend or BACKENDS)]
+        if all(b.refusal for b in here):
+            raise UsageError("no sandbox can be made here: " + "; ".join(b.refusal for b in here))
+        for backend in here:
+            if backend.refusal:
+                continue
+            with progress(f"attacking {backend.name}") as tick:
+                make = functools.partial(new_sandbox, backend.name, image=self.image, limits=LIMITS)
+                found += run_probes(make, self.probe, backend.unbounded, tick)
+        broken = sum(finding.status == "BROKEN" for finding in found)
+        if self.json:
+            print_json(
+                {
+                    "ok": not broken,
+                    "backends": [asdict(b) for b in here],
+                    "probes": [asdict(finding) for finding in found],
+                }
+            )
+            return 1 if broken else 0
+        rows = [(f.backend, f.id, f.status, f.what, f.words if f.status != "held" else "") for f in found]
+        table(("back-end", "probe", "", "attack: to ...", "seen"), rows)
+        print()
+        for backend in here:
+            mine = [f.status for f in found if f.backend == backend.name]
+            counts = ", ".join(f"{mine.count(status)} {status}" for status in dict.fromkeys(mine))
+            print(f"{backend.name}: {backend.refusal or counts}")
+            for sentence in backend.cannot_limit:
+                print(f"  cannot bound: {sentence}")
+        return 1 if broken else 0
+
+    def _parts(self) -> int:
         parts: list[Part] = []
         with progress("looking around") as tick:
             for k, look in enumerate(LOOKS, 1):
@@ -134,7 +199,7 @@ def programs() -> Iterator[Part]:
     if docker is None:
         yield Part("Docker", "missing", "no docker command", "install Docker Engine, for the SWE family")
     else:
-        fix = "start the engine, and let this user reach it"
+        fix = "start the engine (as root: dockerd &), and let this user reach it"
         yield _program("Docker", [docker, "version", "--format", "engine {{.Server.Version}}"], fix)
     # Installed is not enough: a kernel may forbid unprivileged namespaces.
     bwrap = shutil.which("bwrap")
