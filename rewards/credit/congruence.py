@@ -142,8 +142,8 @@ def _repeat(nodes: _Nodes, action: Partition, groups: Partition) -> Bool:
     here, there = nodes.code[::2], nodes.code[1::2]
     taken = dense(Partition(here, len(nodes.group)), action.code, action.count)
     led = joint(taken, there)
-    comparisons = groups.totals((taken.size - 1.0)[taken.code])
-    agreed = groups.totals((led.size - 1.0)[led.code])
+    comparisons = groups.totals(_others(taken))
+    agreed = groups.totals(_others(led))
     found: Bool = (comparisons >= EVIDENCE) & (agreed > 0.5 * comparisons)
     return found
 
@@ -173,7 +173,12 @@ def _disagreement(ended: Float, key: Partition, groups: Partition) -> Float:
     """float64[groups]: share of the pairs of rows of one key, one row in the group, of which one ended."""
     ends, size = key.totals(ended), key.size
     others = np.where(ended > 0.0, (size - ends)[key.code], ends[key.code])
-    return groups.totals(others) / np.maximum(groups.totals((size - 1.0)[key.code]), 1.0)
+    return groups.totals(others) / np.maximum(groups.totals(_others(key)), 1.0)
+
+
+def _others(key: Partition) -> Float:
+    """float64[n]: how many other rows have a row's key."""
+    return (key.size[key.code] - 1).astype(np.float64)
 
 
 def _closure(state: Int, count: int, node: Int, moves: _Moves, evidence: Bool) -> Int:
