@@ -31,7 +31,12 @@ def written(page: str) -> str:
     Raises:
         KeyError: a mark names no table.
     """
-    return _MARKED.sub(lambda m: f"{m[1]}\n{TABLES[m['name']]()}\n\n{m[3]}", page)
+    return _MARKED.sub(lambda m: f"{m[1]}\n{_made(m['name'])}\n\n{m[3]}", page)
+
+
+@cache
+def _made(name: str) -> str:
+    return TABLES[name]()
 
 
 def named(page: str) -> list[str]:
@@ -202,8 +207,8 @@ def margins(study: str, figure: str) -> str:
     """HTD in every cell against the best of its rivals there, and against the best that saw no other rollouts."""
     found = saved(study)
     alike = tuple(name for name in audit.RIVALS if name != "fitted-critic")
-    best = {row["kind"]: row for row in found.margins("htd") if row["figure"] == figure}
-    near = {row["kind"]: row for row in found.margins("htd", alike) if row["figure"] == figure}
+    best = {row["kind"]: row for row in found.margins("htd", figures=[figure])}
+    near = {row["kind"]: row for row in found.margins("htd", alike, [figure])}
     rows = []
     for kind, row in best.items():
         same = near[kind]
