@@ -355,6 +355,15 @@ def test_the_text_of_a_page() -> None:
     env.close()
 
 
+def test_a_page_without_end_is_cut_and_said_so() -> None:
+    env = visit("<script>for (let k = 0; k < 5000; k++) document.write('<p>paragraph number ' + k + '</p>')</script>")
+    observation = env.step("noop()")[0]
+    assert len(observation["text"]) == 50_000
+    assert observation["text"].endswith("this is all that is shown of it)")
+    assert observation in env.observation_space
+    env.close()
+
+
 def test_wrong_options_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnknownName, match="screenshot"):
         visit("x", observation=["screnshot"])
