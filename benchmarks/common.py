@@ -33,6 +33,13 @@ def machine() -> dict[str, Any]:
     return {"cpu": model, "cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
 
 
+def saved(name: str) -> dict[str, Any]:
+    """The figures of the last saved run of a benchmark; {} where there is none."""
+    path = RESULTS / f"{name}.json"
+    figures: dict[str, Any] = json.loads(path.read_text())["figures"] if path.exists() else {}
+    return figures
+
+
 def finish(name: str, figures: dict[str, Any], options: argparse.Namespace) -> None:
     """Save the figures when asked, and end with them as JSON when asked."""
     if options.save:

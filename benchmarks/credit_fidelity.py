@@ -1,61 +1,116 @@
 """How near credit assigners come to the exact policy gradient: on the grids they were tried on, and on held-out ones.
 
-Three studies. *development* and *held_out* are of one form (four success rates; anchor dilution 1, 16 and 64; five
-qualities of progress), on the worlds that measures and assigners were tried on, and on worlds that were named before
-anything was run on them: claims are read off the second. *sizes* has groups of 4, 8 and 16 and horizons of 2, 3 and 5
-shortest ways on the held-out worlds. CPU seconds: about 250 in full, 15 with --quick (exact progress, undiluted
-anchors, two success rates, no third study).
+*development* and *held_out*: four success rates; anchor dilution 1, 16 and 64; five qualities of progress; on the
+worlds that measures and assigners were tried on, and on worlds that were named before anything was run on them.
+*sizes*: groups of 4, 8 and 16, horizons of 2, 3 and 5 shortest ways, on the held-out worlds. *cells* and *cells_2*: HTD
+and what it is held against, in the twelve cells of dilution and progress (none reversed), on the held-out worlds, which
+had been looked at when HTD was made, and on a second set, which had not.
+
+    python benchmarks/credit_fidelity.py [--study NAME]... [--quick] [--save] [--json]
+    python benchmarks/credit_fidelity.py --tables    # from what is saved, the tables of docs/fidelity.md
+
+``--save`` replaces the studies that ran, and leaves the others as they were saved; every study has its date and its
+cost. ``--quick``: exact progress, undiluted anchors, two success rates, no study of sizes.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
+import datetime
+import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import common
-import numpy as np
+import fidelity_tables
 
 from agentgym.rewards import audit
-from agentgym.rewards.audit.measures import spearman
+
+WORLDS = {
+    "development": audit.DEVELOPMENT,
+    "held_out": audit.HELD_OUT,
+    "sizes": audit.HELD_OUT,
+    "cells": audit.HELD_OUT,
+    "cells_2": audit.HELD_OUT_2,
+}
+
+COMPARED = ("exact", "htd", *audit.RIVALS, "rloo")
+"""What the studies of cells are run with: those that the claim names, the ceiling and the floor."""
 
 
 def main() -> None:
-    options = common.parser(__doc__ or "").parse_args()
-    studies = {"development": _grid(audit.DEVELOPMENT, options.quick), "held_out": _grid(audit.HELD_OUT, options.quick)}
-    if not options.quick:
-        studies["sizes"] = audit.sizes_and_horizons(audit.HELD_OUT)
+    arguments = common.parser(__doc__ or "")
+    arguments.add_argument("--study", choices=list(WORLDS), action="append", help="only these")
+    arguments.add_argument(
+        "--tables", action="store_true", help="run nothing; write the page's tables from what is saved"
+    )
+    options = arguments.parse_args()
+    if options.tables:
+        page = fidelity_tables.PAGE
+        page.write_text(fidelity_tables.written(page.read_text()))
+        return
     figures: dict[str, Any] = {}
-    cells: list[dict[str, Any]] = []
-    found: dict[str, audit.CreditStudy] = {}
-    for name, settings in studies.items():
+    for name in options.study or [n for n in WORLDS if not (options.quick and n == "sizes")]:
         began = time.process_time()
-        study = audit.study(settings, [audit.named(n) for n in audit.STANDARD], batches=4)
-        found[name] = study
+        settings = _settings(name, options.quick)
+        of_cells = name.startswith("cells")
+        measured = [audit.named(n) for n in (COMPARED if of_cells else audit.STANDARD)]
+        study = audit.study(settings, measured, batches=2 if of_cells else 4, tick=_tick(name))
         figures[name] = {
+            "date": datetime.date.today().isoformat(),
             "settings": len(settings),
             "cpu_seconds": round(time.process_time() - began, 1),
             "assigners": _rounded(study.rows()),
             "contrasts": _rounded(study.contrasts()),
+            "margins": _rounded(study.margins()),
             "cos@1": _rounded(study.by_kind()),
             "mixed": _rounded(study.by_kind("mixed")),
             "alone": _rounded(study.by_kind("alone")),
+            "cos@16": _rounded(study.by_kind("cos@16")),
             "by_rate": _by(study, lambda s: s.success_rate),
             "by_size": _by(study, lambda s: s.size),
             "by_stretch": _by(study, lambda s: s.stretch),
+            "exact": _rounded(_where_exact(study).rows()),
         }
-        cells += [{"study": name, **row} for row in _rounded(study.cells())]
         _show(name, study)
-    figures["ranks"] = _ranks(found)
-    print("\nrank correlation of the assigners' order:", figures["ranks"])
-    if options.save:
-        _save(cells)
-    common.finish("credit_fidelity", figures, options)
+        if options.save:
+            _save(name, _rounded(study.cells()))
+            earlier = common.saved("credit_fidelity")
+            figures = {**{n: earlier[n] for n in WORLDS if n in earlier}, **figures}
+            common.finish("credit_fidelity", figures, argparse.Namespace(save=True, json=False))
+    common.finish("credit_fidelity", figures, argparse.Namespace(save=False, json=options.json))
 
 
-def _grid(worlds: tuple[audit.World, ...], quick: bool) -> list[audit.Setting]:
-    return audit.quick(worlds) if quick else audit.dilution_and_progress(worlds)
+def _settings(name: str, quick: bool) -> list[audit.Setting]:
+    worlds = WORLDS[name]
+    if name == "sizes":
+        return audit.sizes_and_horizons(worlds)
+    if quick:
+        return audit.quick(worlds)
+    if name.startswith("cells"):
+        return audit.dilution_and_progress(worlds, progress=("exact", "noisy", "manhattan", "none"))
+    return audit.dilution_and_progress(worlds)
+
+
+def _tick(name: str) -> Callable[[int, int], None]:
+    def tick(done: int, of: int) -> None:
+        print(f"{name}: {done} of {of} settings, {time.process_time():.0f} CPU-seconds", file=sys.stderr, flush=True)
+
+    return tick
+
+
+def _where_exact(study: audit.CreditStudy) -> audit.CreditStudy:
+    """The settings with the task's own progress and anchors that repeat."""
+    chosen = [j for j, s in enumerate(study.settings) if s.dilution == 1 and s.progress == "exact"]
+    return replace(
+        study,
+        settings=tuple(study.settings[j] for j in chosen),
+        figures={figure: values[:, chosen] for figure, values in study.figures.items()},
+        curves=tuple(study.curves[j] for j in chosen),
+    )
 
 
 def _by(study: audit.CreditStudy, key: Callable[[audit.Setting], float]) -> list[dict[str, Any]]:
@@ -68,26 +123,6 @@ def _by(study: audit.CreditStudy, key: Callable[[audit.Setting], float]) -> list
 
 def _means(study: audit.CreditStudy, where: Callable[[audit.Setting], bool]) -> dict[str, float]:
     return {name: study.mean(name, "cos@1", where).value for name in study.assigners}
-
-
-def _ranks(found: dict[str, audit.CreditStudy]) -> dict[str, float]:
-    """Does the quick form rank as the full one does, and do the studies agree, where progress is exact?"""
-    six = {(s.world.name, s.success_rate) for s in audit.quick()}
-
-    def exact(s: audit.Setting) -> bool:
-        return s.dilution == 1 and s.progress == "exact"
-
-    def quick(s: audit.Setting) -> bool:
-        return exact(s) and (s.world.name, s.success_rate) in six
-
-    full = np.array(list(_means(found["development"], exact).values()))
-    held_out = np.array(list(_means(found["held_out"], exact).values()))
-    short = np.array(list(_means(found["development"], quick).values()))
-    return {
-        "six settings with development": round(spearman(short, full), 3),
-        "six settings with held_out": round(spearman(short, held_out), 3),
-        "development with held_out": round(spearman(full, held_out), 3),
-    }
 
 
 def _show(name: str, found: audit.CreditStudy) -> None:
@@ -106,12 +141,19 @@ def _rounded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in rows]
 
 
-def _save(cells: list[dict[str, Any]]) -> None:
+def _save(study: str, cells: list[dict[str, Any]]) -> None:
+    """One row per assigner and setting; those of other studies stay."""
     common.RESULTS.mkdir(exist_ok=True)
-    with (common.RESULTS / "credit_fidelity.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(cells[0]), lineterminator="\n")
+    path = common.RESULTS / "credit_fidelity.csv"
+    others = []
+    if path.exists():
+        with path.open(newline="") as file:
+            others = [row for row in csv.DictReader(file) if row["study"] != study]
+    rows = [*others, *({"study": study, **cell} for cell in cells)]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(cells)
+        writer.writerows(sorted(rows, key=lambda row: list(WORLDS).index(row["study"])))
 
 
 if __name__ == "__main__":

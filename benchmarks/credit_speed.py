@@ -1,6 +1,6 @@
 """How long credit takes: CPU-seconds per million steps, beside numpy.argsort of the same anchors.
 
-    python benchmarks/credit_speed.py [--quick] [--slope] [--json]
+    python benchmarks/credit_speed.py [--quick] [--slope] [--method NAME]... [--save] [--json]
 
 The table is 20,000 episodes of 50 steps in groups of 8 (``--quick``: a tenth of it, figures scaled to a million steps).
 Every method runs in a process of its own; its peak of memory is what it allocates beside the table. ``--slope`` adds,
@@ -123,6 +123,8 @@ def main() -> None:
             figures[f"{name}_slope"] = slope(name, episodes)
             line += f"{figures[f'{name}_slope']:>8.2f}"
         print(line, flush=True)
+    if args.method:  # the other methods stay as they were saved
+        figures = {**common.saved("credit_speed"), **figures}
     common.finish("credit_speed", figures, args)
 
 

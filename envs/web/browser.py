@@ -9,6 +9,8 @@ import asyncio
 import atexit
 import multiprocessing.util
 import os
+import shutil
+import time
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,6 +31,7 @@ LINGER = 5.0
 """Seconds for which a browser without environments is kept, since the next one tends to come soon."""
 START_CAP = 60.0
 CONTEXT_CAP = 30.0
+CLEAR_CAP = 10.0
 
 SCRIPT = "\n".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("clock.js", "walker.js"))
 """What runs in every page before the page's own scripts."""
@@ -66,6 +69,7 @@ class Browser:
         self.path = path
         self._playwright: Playwright | None = None
         self._chromium: Chromium | None = None
+        self._folders: tuple[Path, ...] = ()
         self._lock = asyncio.Lock()
         self._contexts = 0
         self._closing: asyncio.TimerHandle | None = None
@@ -97,14 +101,6 @@ class Browser:
             loop = asyncio.get_running_loop()
             self._closing = loop.call_later(LINGER, lambda: loop.create_task(self._close_idle()))
 
-    @property
-    def pid(self) -> int | None:
-        """Process id of Playwright's driver, the parent of Chromium; None when nothing runs."""
-        if self._playwright is None:
-            return None
-        process = self._playwright._impl_obj._connection._transport._proc  # type: ignore[attr-defined]
-        return int(process.pid)
-
     async def close(self) -> None:
         """End the browser and its driver now. Never raises."""
         async with self._lock:
@@ -129,13 +125,43 @@ class Browser:
             f"starting {self.path}",
         )
 
+        self._folders = await _folders_of(self._chromium)
+
     async def _stop(self) -> None:
         chromium, playwright, self._chromium, self._playwright = self._chromium, self._playwright, None, None
+        folders, self._folders = self._folders, ()
         self._closing = None
         if chromium is not None:
             await _quietly(chromium.close())
+        # After a death the driver still clears up; stopped in the middle of it, it would leave folders behind.
+        end = time.monotonic() + CLEAR_CAP
+        while folders and folders[0].exists() and time.monotonic() < end:
+            await asyncio.sleep(0.02)
         if playwright is not None:
             await _quietly(playwright.stop())
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _folders_of(chromium: Chromium) -> tuple[Path, ...]:
+    """The browser's temporary folders: its profile, and that of its lock, which a killed Chromium leaves behind.
+
+    Read from /proc; empty where there is none.
+    """
+    from playwright.async_api import Error
+
+    flag = b"--user-data-dir="
+    try:
+        channel = await chromium.new_browser_cdp_session()
+        told = await asyncio.wait_for(channel.send("SystemInfo.getProcessInfo"), START_CAP)
+        await channel.detach()
+        pid = next(int(process["id"]) for process in told["processInfo"] if process["type"] == "browser")
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        profile = next(Path(os.fsdecode(word.removeprefix(flag))) for word in words if word.startswith(flag))
+        lock = Path(os.readlink(profile / "SingletonSocket")).parent
+    except (TimeoutError, Error, OSError, StopIteration):
+        return ()
+    return (profile, lock) if lock.name.startswith("org.chromium.") else (profile,)
 
 
 async def _quietly(value: Awaitable[Any]) -> None:

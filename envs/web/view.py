@@ -167,9 +167,9 @@ def nodes_of(rows: Iterable[Row]) -> tuple[Node, ...]:
 def content(state: PageState) -> tuple[Any, ...]:
     """What of a page affects what happens next: every visible element with its value and form, and hidden fields.
 
-    Nothing of element numbers, boxes or boundaries of text, which depend on history, fonts and machine.
+    Nothing of the focus, element numbers or boxes: they depend on the order of steps, on fonts and on the machine.
     """
-    kept = FOCUSED | CHECKED | DISABLED | SELECTED | EXPANDED
+    kept = CHECKED | DISABLED | SELECTED | EXPANDED
     rows = tuple((n.role, n.tag, n.name, n.value, n.flags & kept, n.form, n.cls) for n in state.nodes)
     return (state.url, state.title, rows, state.fields, state.scroll)
 

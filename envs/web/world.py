@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from agentgym.envs.web import parts as observation_parts
-from agentgym.envs.web.actions import VERBS, BadAction, describe, parse
+from agentgym.envs.web.actions import MAX_ACTION, VERBS, BadAction, describe, parse
 from agentgym.envs.web.applicable import Applicable, words_of
 from agentgym.envs.web.browser import LOOP, browser
 from agentgym.envs.web.chromium import find_chromium
@@ -142,12 +142,12 @@ class WebWorld(World[PageState]):
 
     def observe(self) -> dict[str, Any]:
         """The parts asked for."""
-        state, seen = self._state, {}
+        seen: dict[str, Any] = {}
         for part in self.parts:
             if part in self._extra:
                 seen[part] = self._extra[part]
             elif part == "text":
-                seen[part] = text_of(state, self._notes)
+                seen[part] = self._text()
             else:
                 seen[part] = self._cheap(part)
         return seen
@@ -170,7 +170,7 @@ class WebWorld(World[PageState]):
     async def render(self, mode: str) -> Any:
         """``ansi``: the page in words; ``rgb_array``: a picture of the view."""
         if mode == "ansi":
-            return text_of(self._state, self._notes)
+            return self._text()
         return await observation_parts.screenshot(self._live())
 
     async def close(self) -> None:
@@ -277,15 +277,19 @@ class WebWorld(World[PageState]):
         if self._costly:
             self._extra = await observation_parts.costly(self.parts, self._live(), self._state)
 
+    def _text(self) -> str:
+        text, most = text_of(self._state, self._notes), observation_parts.MAX_TEXT
+        return text if len(text) <= most else text[: most - len(_CUT)] + _CUT
+
     def _cheap(self, part: str) -> Any:
         state = self._state
         match part:
             case "goal":
-                return self.goal
+                return self.goal[: observation_parts.LENGTHS["goal"]]
             case "last_action_error":
                 return self._error
             case "url":
-                return state.url
+                return state.url[: observation_parts.LENGTHS["url"]]
             case "open_pages_urls":
                 return state.tabs
             case "active_page_index":
@@ -293,7 +297,7 @@ class WebWorld(World[PageState]):
             case "focused_element_bid":
                 return str(state.focused.bid) if state.focused else ""
             case "last_action":
-                return self._last
+                return self._last[:MAX_ACTION]
             case _:
                 return tuple({"role": kind, "message": text} for kind, text in state.messages)
 
@@ -303,6 +307,7 @@ class WebWorld(World[PageState]):
             await session.close()
 
 
+_CUT = "\n(the page goes on; this is all that is shown of it)"
 _COSTLY = frozenset(("screenshot", "screenshot_som", "axtree_object", "dom_object", "extra_element_properties"))
 
 

@@ -128,14 +128,19 @@ class CreditStudy:
                         found.append({"kind": kind, "a": a, "b": b, "figure": figure, **bounds})
         return found
 
-    def margins(self, name: str = "htd", rivals: Sequence[str] = RIVALS) -> list[dict[str, Any]]:
+    def margins(
+        self,
+        name: str = "htd",
+        rivals: Sequence[str] = RIVALS,
+        figures: Sequence[str] = ("cos@1", "mixed", "alone"),
+    ) -> list[dict[str, Any]]:
         """By kind of record and figure: one assigner, the best of its rivals there, and the paired difference.
 
         The best is chosen on the same settings, which favours it; rivals not measured are left out.
         """
         measured = [rival for rival in rivals if rival in self.assigners and rival != name]
         found = []
-        for figure in ("cos@1", "mixed", "alone"):
+        for figure in figures:
             for kind, where in self._kinds():
                 means = {rival: self.mean(rival, figure, where).value for rival in measured}
                 if not all(np.isfinite(list(means.values()))) or not means:

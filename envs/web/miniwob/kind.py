@@ -89,12 +89,13 @@ def fill(node: Node | None, text: str, what: str = "field") -> str:
     return call("fill", str(need(node, what).bid), text)
 
 
-def carry(item: Node, place: Node) -> str:
-    """The action that drags an item of a sortable list onto another one's place: a bit past its middle."""
+def carry(item: Node, place: Node, behind: bool = False) -> str:
+    """The action that drags an item of a sortable list onto another one's place (or, ``behind`` it, onto the next)."""
     (x, y), (to_x, to_y) = item.center, place.center
-    past = PAST if (to_y, to_x) > (y, x) else -PAST
-    return call("mouse_drag_and_drop", round(x, 1), round(y, 1), round(to_x + past, 1), round(to_y + past, 1))
+    down = PAST if to_y > y + 2 else -PAST if to_y < y - 2 else 0
+    right = PAST if behind or to_x > x + 2 else -PAST if to_x < x - 2 else down
+    return call("mouse_drag_and_drop", round(x, 1), round(y, 1), round(to_x + right, 1), round(to_y + down, 1))
 
 
 PAST = 3
-"""Pixels past the middle of the other's place, down and right or up and left: there the others make room."""
+"""Pixels past the middle of the other's place, in the direction of the drag: there the others make room."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-import gymnasium
-
 from agentgym import ProcessEnv
-from agentgym.envs.web.miniwob.make import miniwob_env
 from agentgym.envs.web.site import Answer, Request, Site
 from agentgym.envs.web.view import PageState, content
 from agentgym.envs.web.world import Start, WebWorld
@@ -95,11 +92,3 @@ def bid(env: ProcessEnv[PageState], **what: Any) -> str:
     node = env.peek().find(**what)
     assert node is not None, f"{what} is not among {[(n.role, n.name, n.id) for n in env.peek().nodes]}"
     return str(node.bid)
-
-
-def miniwob(task: str, **options: Any) -> gymnasium.Env[Any, Any]:
-    """A MiniWoB environment, not from the registry, so that nothing wraps it."""
-    return miniwob_env(task, **options)
-
-
-Make = Callable[..., ProcessEnv[PageState]]

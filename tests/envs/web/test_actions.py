@@ -104,11 +104,15 @@ def test_a_long_action_is_not_even_read() -> None:
 
 @given(st.text())
 def test_any_text_is_an_action_or_refused(text: str) -> None:
+    assert reading(text)
+
+
+def reading(text: str) -> str:
+    """The verb that a text is read as, or why it is refused."""
     try:
-        answer = parse(text).verb
+        return parse(text).verb
     except BadAction as why:
-        answer = f"refused: {why}"
-    assert answer in VERBS or len(answer) > len("refused: ")
+        return str(why)
 
 
 @given(st.text(st.characters(min_codepoint=32, exclude_categories=["Cs", "Cc"])))
@@ -132,17 +136,29 @@ def test_membership_knows_what_the_list_cannot_spell_out() -> None:
     actions = Applicable(table, ("hello",), frozenset(VERBS), (600, 400), (1, 8, False, False))
     assert "click('1')" in list(actions)
     assert "fill('2', 'hello')" in list(actions)
-    known = (
-        *("fill('2', 'anything at all')", '{"name": "click", "arguments": {"bid": "1"}}', "mouse_click(599, 399)"),
-        *("select_option('4', 'b')", "fill('5', '2024-02-29')", "new_tab()", "goto('http://else.test/')"),
-    )
-    for fine in known:
+    for fine in (
+        "fill('2', 'anything at all')",
+        '{"name": "click", "arguments": {"bid": "1"}}',
+        "mouse_click(599, 399)",
+        "select_option('4', 'b')",
+        "fill('5', '2024-02-29')",
+        "new_tab()",
+        "goto('http://else.test/')",
+    ):
         assert fine in actions, fine
-    unknown = (
-        *("click('3')", "click('9')", "fill('1', 'x')", "select_option('4', 'green')", "mouse_click(600, 3)"),
-        *("fill('5', 'tomorrow')", "go_back()", "tab_close()", "tab_focus(1)", "drag_and_drop('1', '3')", "x"),
-    )
-    for not_here in unknown:
+    for not_here in (
+        "click('3')",
+        "click('9')",
+        "fill('1', 'x')",
+        "select_option('4', 'green')",
+        "mouse_click(600, 3)",
+        "fill('5', 'tomorrow')",
+        "go_back()",
+        "tab_close()",
+        "tab_focus(1)",
+        "drag_and_drop('1', '3')",
+        "x",
+    ):
         assert not_here not in actions, not_here
 
 

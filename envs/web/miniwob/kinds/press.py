@@ -130,8 +130,10 @@ class Moved(Kind):
 
     def finish(self, goal: tuple[int, int], state: PageState) -> str:
         """Drag it there."""
-        items = self._items(state)
-        return carry(items[goal[0]], items[goal[1]])
+        items, (source, target) = self._items(state), goal
+        # Moved to the right, an item comes to lie behind the one it is let go on: going back, that is the one before.
+        behind = target < source and items[target].x > items[source].x
+        return carry(items[source], items[target - behind], behind)
 
     def wrong(self, goal: tuple[int, int], peek: Callable[[], PageState]) -> Iterator[str]:
         """Drag another item."""
