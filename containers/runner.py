@@ -526,7 +526,7 @@ class Snapshot:
 
     def keep(self, data: bytes) -> tuple[int, int]:
         """Store some bytes: in which file, from where on."""
-        if self.offset + len(data) > self.largest:
+        if not self.stores or self.offset + len(data) > self.largest:
             self.stores.append(os.memfd_create("snapshot"))
             self.offset = 0
         offset = self.offset
