@@ -804,4 +804,5 @@ def main() -> None:
         channel.send({**answer, "id": message["id"]}, *parts)
 
 
-main()
+if __name__ == "__main__":
+    main()
