@@ -49,22 +49,22 @@ class Peer:
         self.process = subprocess.Popen(
             [str(python), str(script), name, IMAGE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+        self.name = name
         self._line("ready")
 
-    def _line(self, expected: str = "") -> str:
+    def _line(self, beginning: str) -> str:
+        """The next line that begins so: a peer may print others."""
         assert self.process.stdout is not None
-        line = self.process.stdout.readline().strip()
-        while line and expected and line != expected:  # a peer may greet
-            line = self.process.stdout.readline().strip()
-        if not line:
-            raise SystemExit("a peer ended before it answered")
-        return line
+        for line in self.process.stdout:
+            if line.startswith(beginning):
+                return line
+        raise SystemExit(f"the peer {self.name} ended with exit code {self.process.wait()} before it answered")
 
     def steps(self, n: int) -> list[float]:
         assert self.process.stdin is not None
         self.process.stdin.write(f"{n}\n")
         self.process.stdin.flush()
-        answer: list[float] = json.loads(self._line())
+        answer: list[float] = json.loads(self._line("["))
         return answer
 
     def close(self) -> None:

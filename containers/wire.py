@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import struct
 import time
@@ -13,6 +14,7 @@ from agentgym.errors import WorldError, WorldTimeout
 
 __all__ = ["Pipes", "Stream", "Wire"]
 
+_HALVES = re.compile("[\ud800-\udfff]")
 _LARGEST = 1 << 30
 """Bytes of one frame; a sandbox that announces more is broken."""
 
@@ -52,7 +54,8 @@ class Wire:
 
     def send(self, message: dict[str, Any], payload: bytes = b"", wait: float = 60.0) -> None:
         """Send one frame; raises as `raw`."""
-        text = json.dumps(message).encode()
+        # Escapes are only those that JSON and Python read alike: control characters, and halves of surrogate pairs.
+        text = _HALVES.sub(lambda m: f"\\u{ord(m[0]):04x}", json.dumps(message, ensure_ascii=False)).encode()
         self.raw(b"".join((struct.pack("!II", len(text), len(payload)), text, payload)), wait)
 
     def receive(self, wait: float) -> tuple[dict[str, Any], bytes]:

@@ -50,7 +50,7 @@ class Command:
         if self.mirror and self.what != "build":
             raise UsageError("--mirror belongs to `agentgym images build`")
         if self.what == "build":
-            made = images.build(self.names, mirror=self.mirror or images.MIRROR, say=_say)
+            made = images.build(self.names, mirror=self.mirror, say=_say)
         elif self.what == "pull":
             if not self.names:
                 raise UsageError("say which image to pull: agentgym images pull REGISTRY/NAME:TAG")

@@ -20,10 +20,9 @@ from typing import Any
 from agentgym.containers.docker import client, engine_errors
 from agentgym.errors import UnknownName, UsageError
 
-__all__ = ["BASE", "MIRROR", "RECIPES", "SEED", "build", "ensure_base", "here", "pull"]
+__all__ = ["BASE", "RECIPES", "SEED", "build", "ensure_base", "here", "pull"]
 
 BASE = "debian:bookworm-slim"
-MIRROR = "http://deb.debian.org/debian"
 SEED = "/agentgym-seed"
 """Where a pulled image keeps what its working folder held: `new_sandbox(seed=SEED)` copies it back at the start."""
 _FOLDER = Path(__file__).parent
@@ -46,12 +45,12 @@ def here(image: str) -> bool:
     return True
 
 
-def build(names: Iterable[str] = (), *, mirror: str = MIRROR, say: Say = print) -> list[str]:
+def build(names: Iterable[str] = (), *, mirror: str = "", say: Say = print) -> list[str]:
     """Build recipes and what they stand on; returns the images.
 
     Args:
         names: recipes; all when empty.
-        mirror: Debian mirror, for a base made by debootstrap.
+        mirror: Debian mirror, for a base made by debootstrap; its own default when empty.
         say: told in a sentence what is going on.
 
     Raises:
@@ -75,7 +74,7 @@ def build(names: Iterable[str] = (), *, mirror: str = MIRROR, say: Say = print) 
     return made
 
 
-def ensure_base(*, mirror: str = MIRROR, say: Say = print) -> None:
+def ensure_base(*, mirror: str = "", say: Say = print) -> None:
     """Have `BASE`: as it is, pulled, or made by debootstrap.
 
     Raises:
@@ -94,7 +93,7 @@ def ensure_base(*, mirror: str = MIRROR, say: Say = print) -> None:
         return
     except (docker.errors.APIError, requests.RequestException) as error:
         why = " ".join(str(getattr(error, "explanation", error)).split())[:200]
-    say(f"{BASE} cannot be pulled ({why}); making it with debootstrap from {mirror}")
+    say(f"{BASE} cannot be pulled ({why}); making it with debootstrap, which takes about two minutes")
     if not shutil.which("debootstrap") or os.getuid() != 0:
         raise UsageError(
             f"{BASE} cannot be pulled ({why}), and to make it debootstrap must be installed and run by root "
@@ -102,7 +101,7 @@ def ensure_base(*, mirror: str = MIRROR, say: Say = print) -> None:
         )
     with tempfile.TemporaryDirectory(prefix="agentgym-base-") as folder:
         root = Path(folder, "root")
-        _run(["debootstrap", "--variant=minbase", "bookworm", str(root), mirror])
+        _run(["debootstrap", "--variant=minbase", "bookworm", str(root), *filter(None, [mirror])])
         left_out = [f"--exclude={pattern}" for pattern in _SKIPPED]
         words = ["tar", "-C", str(root), *left_out, "-c", "."]
         with subprocess.Popen(words, stdout=subprocess.PIPE) as tar, engine_errors():

@@ -48,9 +48,9 @@ def box(make: Make) -> RunnerSandbox:
     return make()
 
 
-@pytest.fixture(scope="session", params=BACKENDS)
+@pytest.fixture(scope="module", params=BACKENDS)
 def shared(request: pytest.FixtureRequest, need: Callable[[object, str, str], None]) -> Iterator[RunnerSandbox]:
-    """One sandbox for many small tests, which leave nothing behind that would matter to the next."""
+    """One sandbox for the small tests of a module, which leave nothing behind that would matter to the next."""
     ask_for(need, request.param)
     with new_sandbox(request.param) as box:
         yield box

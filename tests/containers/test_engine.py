@@ -80,6 +80,8 @@ def engine(
     finally:
         made.end(signal.SIGTERM)
         assert not made.processes()
+        if os.path.ismount(folder / "data"):  # its images' folder, which it mounts onto itself
+            subprocess.run(["umount", str(folder / "data")], check=True)
 
 
 @pytest.mark.slow

@@ -70,7 +70,7 @@ def test_a_sandbox_killed_between_steps_and_within_one(make: Make, backend: str)
     wait_for(lambda: left_over(backend, os.getpid()))
 
 
-def test_two_hundred_steps_with_faults_are_all_accounted_for(backend: str) -> None:
+def test_episodes_with_faults_are_all_accounted_for(backend: str) -> None:
     lines = {
         "fine": "echo fine",
         "flood": "yes",

@@ -115,6 +115,23 @@ def test_snapshots_are_independent(box: Sandbox) -> None:
     assert box.get("a") == b"1"
 
 
+def test_empty_and_large_files_are_kept(make: Make) -> None:
+    box = make(limits=Limits(file_size=2 * MIB))
+    box.put("empty", b"")
+    first = box.snapshot()
+    files = {f"large{k}": bytes([k]) * (2 * MIB) for k in range(3)}
+    box.put_many(files)
+    second = box.snapshot()
+    box.exec("rm *")
+    box.restore(second)
+    assert all(box.get(path) == data for path, data in files.items())
+    box.restore(first)
+    assert box.exec("wc -c *").out.text == "0 empty\n"
+    with pytest.raises(FileRefused) as caught:
+        box.put("larger", bytes(2 * MIB + 1))
+    assert caught.value.kind == "size"
+
+
 def test_snapshots_have_a_bound(make: Make) -> None:
     box = make(limits=Limits(disk=4 * MIB))
     box.put("a", bytes(3 * MIB))

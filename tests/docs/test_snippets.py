@@ -9,6 +9,8 @@ that folder. One line above a block decides:
 ``<!-- file: NAME -->``        the block is saved as NAME, for later blocks to import
 ``<!-- not run: REASON -->``   it does not run, and the reason is shown
 =============================  ====================================================================================
+
+``<!-- needs: a sandbox -->`` anywhere in a page skips it (in CI: fails it) where no sandbox can be made.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ import pytest
 
 from agentgym import registration
 from agentgym.cli import main
+from agentgym.containers import backends, images
 from tests.house.checkout import ROOT
 
 PAGES = sorted(p for p in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")] if p.is_file())
@@ -73,10 +76,17 @@ def own_modules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
 
 @pytest.mark.usefixtures("own_modules")
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_every_block_of_the_page_runs(page: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_block_of_the_page_runs(
+    page: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], need: Callable[[object, str, str], None]
+) -> None:
     namespace: dict[str, Any] = {"__name__": "page"}
     left_out = []
-    for block in blocks(page.read_text(encoding="utf-8")):
+    text = page.read_text(encoding="utf-8")
+    if "<!-- needs: a sandbox -->" in text:
+        first, *others = backends()
+        usable = any(not b.refusal for b in others) if first.refusal else images.here("agentgym/sandbox")
+        need(usable, "a sandbox", first.refusal or "run `agentgym images build sandbox`")
+    for block in blocks(text):
         verb, _, rest = block.mark.partition(":")
         where = f"{page.relative_to(ROOT)}:{block.line}"
         if verb == "not run":
