@@ -30,6 +30,13 @@ _GROUP = (
 
 _PROGRESS = (
     Recipe(
+        "progress",
+        (_FINAL_PROGRESS,),
+        "return-to-go",
+        {"gamma": 0.5},
+        note="progress as the value of a state: GAE with lambda 0.5; no better than the progress is",
+    ),
+    Recipe(
         "gigpo+progress",
         (_OUTCOME, _FINAL_PROGRESS),
         "gigpo",
@@ -74,6 +81,15 @@ _PROGRESS = (
         combine_options={"order": ["danger", "outcome", "progress"], "thresholds": {"danger": 0.0}},
         source="after arXiv 2508.10548",
         note="a rollout with an unsafe step earns nothing else",
+    ),
+    Recipe(
+        "lagrangian",
+        (_OUTCOME,),
+        "gigpo",
+        combine="lagrangian",
+        combine_options={"multiplier": 0.0, "limit": 0.01, "rate": 0.5},
+        source="Lagrangian relaxation, dual ascent",
+        note="an unsafe step grows dearer while more than 1 % of the rollouts have one",
     ),
     Recipe("ppo", (_OUTCOME,), "gae", {"gamma": 0.99, "lam": 0.95}, source="arXiv 1506.02438", note="needs a critic"),
     Recipe(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,26 @@ class Recipe:
     def stepwise(self) -> bool:
         """Its step reward can be told as each step comes, without the rest of the trajectory or the group."""
         return bool(self.terms) and rule(self.combine).stepwise
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What changes from batch to batch, by option of the combination rule; empty for most recipes."""
+        return {name: self.combine_options[name] for name in rule(self.combine).state}
+
+    def updated(self, steps: StepTable) -> Recipe:
+        """The recipe for the next batch, once this one has been credited; itself where nothing changes."""
+        after = rule(self.combine).updated
+        return self if after is None else replace(self, combine_options=after(steps, self.combine_options))
+
+    def with_state(self, state: Mapping[str, Any]) -> Recipe:
+        """The recipe in a `state` that was kept, for a run that goes on.
+
+        Raises:
+            UsageError: it is no state of this recipe.
+        """
+        if set(state) != set(self.state):
+            raise UsageError(f"the state of recipe {self.name!r} has {sorted(self.state)}, got {sorted(state)}")
+        return replace(self, combine_options={**self.combine_options, **state}) if state else self
 
     def step_rewards(self, steps: StepTable) -> Float:
         """float64[n] (float64[n, terms] for the rule "stack"): terms, combined.

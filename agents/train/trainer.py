@@ -46,7 +46,10 @@ _DEMOS, _VALIDATION, _TEST = 1 << 40, 2 << 40, 3 << 40
 
 @dataclass(frozen=True)
 class Score:
-    """Success on held-out instances with a 95 % Wilson interval."""
+    """Success on held-out instances with a 95 % Wilson interval.
+
+    ``danger_rate`` is the share of steps that were unsafe, ``danger_episodes`` that of episodes with such a step.
+    """
 
     success: float
     low: float
@@ -54,6 +57,7 @@ class Score:
     episodes: int
     progress: float
     danger_rate: float
+    danger_episodes: float
     steps: float
     errors: int = 0
 
@@ -211,6 +215,8 @@ class Trainer:
             success=float(steps.trajectories.success.mean()) if len(steps.trajectories) else None,
             progress=float(steps.progress[steps.ends].mean()) if len(steps) else None,
             danger_rate=float(steps.danger.mean()) if len(steps) else None,
+            danger_episodes=_danger_episodes(steps) if len(steps) else None,
+            **{f"recipe_{name}": value for name, value in self.recipe.state.items()},
             env_steps=self.env_steps,
             errors=len(rollouts.errors),
             cpu_seconds=round(self.cpu_seconds, 3),
@@ -218,6 +224,7 @@ class Trainer:
         )
         if self._stored(k):
             self._store(rollouts, advantages, phase="train", update=k)
+        self.recipe = self.recipe.updated(steps)
         done = float(steps.trajectories.success.mean()) if len(steps.trajectories) else 0.0
         self._progress(f"training {self.arm}", k + 1, c.updates, f"success {done:.2f}")
         return stats
@@ -266,6 +273,7 @@ class Trainer:
             episodes=episodes,
             progress=float(steps.progress[steps.ends].mean()) if len(steps) else 0.0,
             danger_rate=float(steps.danger.mean()) if len(steps) else 0.0,
+            danger_episodes=_danger_episodes(steps),
             steps=float(steps.lengths.mean()) if len(steps) else 0.0,
             errors=len(found.errors),
         )
@@ -282,7 +290,7 @@ class Trainer:
         """Write a checkpoint of the updates done; a crash leaves the one before."""
         if self.run is None:
             raise UsageError("this trainer has no run folder to save into")
-        state = {name: getattr(self, name) for name in _COUNTERS} | {"arm": self.arm}
+        state = {name: getattr(self, name) for name in _COUNTERS} | {"arm": self.arm, "recipe": self.recipe.state}
         return write_checkpoint(self.run, self.updates_done, self.policy, self.learner, self.config, state)
 
     def resume(self) -> bool:
@@ -297,6 +305,7 @@ class Trainer:
         state = read_checkpoint(folder, self.policy, self.learner, self.config)
         for name in _COUNTERS:
             setattr(self, name, state[name])
+        self.recipe = self.recipe.with_state(state["recipe"])
         self.policy.set_weights_version(self.updates_done)
         assert self.run is not None
         # episodes and lines after the checkpoint come again, under the same numbers
@@ -460,6 +469,11 @@ def _usable(rollouts: Rollouts) -> tuple[StepTable, TokenTable]:
         return rollouts.steps, rollouts.tokens
     good = table.id[table.status == "ok"]
     return rollouts.steps.only(good), rollouts.tokens.only(good)
+
+
+def _danger_episodes(steps: StepTable) -> float:
+    """Share of the episodes with at least one unsafe step."""
+    return float(np.logical_or.reduceat(steps.danger, steps.starts).mean()) if len(steps) else 0.0
 
 
 def _rows(steps: StepTable, tokens: TokenTable) -> npt.NDArray[np.int64]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from agentgym.errors import UnknownName
 from agentgym.rewards.combine import clip_delta, gated, krc, lagrangian, renorm, stack, verpo, weighted
+from agentgym.steps import StepTable
 
 __all__ = ["RULES", "Rule", "rule"]
 
@@ -22,11 +24,15 @@ class Rule:
         combine: ``combine(steps, columns, **options) -> float64[n]``; ``columns`` maps a term's name to float64[n].
         stepwise: it reads one row at a time, so that a stream of steps can be combined as it comes.
         needs_groups: it compares rollouts of one task.
+        state: options that change from batch to batch.
+        updated: ``updated(steps, options) -> options`` of the next batch; None for rules without state.
     """
 
     combine: Callable[..., npt.NDArray[np.float64]]
     stepwise: bool = False
     needs_groups: bool = False
+    state: tuple[str, ...] = ()
+    updated: Callable[[StepTable, Mapping[str, Any]], dict[str, Any]] | None = None
 
 
 RULES: dict[str, Rule] = {
@@ -37,7 +43,7 @@ RULES: dict[str, Rule] = {
     "renorm": Rule(renorm.combine, needs_groups=True),
     "verpo": Rule(verpo.combine, needs_groups=True),
     "stack": Rule(stack.combine),
-    "lagrangian": Rule(lagrangian.combine, stepwise=True),
+    "lagrangian": Rule(lagrangian.combine, stepwise=True, state=("multiplier",), updated=lagrangian.updated),
 }
 """Every rule by name."""
 

@@ -10,7 +10,9 @@ a run that resumes has it in its checkpoint.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -18,22 +20,28 @@ from agentgym.rewards.combine.columns import Columns, summed
 from agentgym.rewards.credit.checks import Float, number
 from agentgym.steps import StepTable
 
-__all__ = ["DangerLimit", "combine"]
+__all__ = ["DangerLimit", "combine", "updated"]
 
 
-def combine(steps: StepTable, columns: Columns, *, multiplier: float) -> Float:
+def combine(steps: StepTable, columns: Columns, *, multiplier: float, limit: float = 0.0, rate: float = 1.0) -> Float:
     """float64[n]: the sum of the terms minus ``multiplier`` on every unsafe step.
 
     Args:
         steps: n rows; reads ``danger``.
         columns: float64[n] by name.
-        multiplier: price of one unsafe step, 0 or more; `DangerLimit` keeps it.
+        multiplier: price of one unsafe step, 0 or more; `updated` keeps it.
+        limit, rate: see `DangerLimit`; they decide the next batch's price, not this one's.
 
     Raises:
-        ValueError: a column is not finite or has another length; the multiplier is negative.
+        ValueError: a column is not finite or has another length; an option out of range.
     """
-    number("multiplier", multiplier, 0.0)
-    return summed(steps, columns) - multiplier * steps.danger
+    state = DangerLimit(limit, rate, multiplier)
+    return summed(steps, columns) - state.multiplier * steps.danger
+
+
+def updated(steps: StepTable, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of `combine` for the next batch."""
+    return {**options, "multiplier": DangerLimit(**{"limit": 0.0, **options}).updated(steps).multiplier}
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """The arms of the learning bench: an assigner by name, together with what it reads beside the process record.
 
 A name is one of `JUDGED` or whatever `agentgym bench credit` knows: a baseline, a credit method with options, a recipe,
-``module:function``. Methods that read the columns of a judge are given here the best judge there can be: one that knows
-the exact progress. What is learnt from data (SPA's estimator, the implicit reward of PRIME and iStar) is learnt from the
-arm's own rollouts, without a single one more than the other arms have.
+``module:function``. Methods that read the columns of a judge are given here the best judge there can be: one that
+knows the exact progress. What is learnt from data (SPA's estimator, the implicit reward of PRIME and iStar) is learnt
+from the arm's own rollouts, without a single one more than the other arms have.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from agentgym.rewards import Recipe, Term, recipe
+from agentgym.rewards import RECIPES, Recipe, Term, recipe
 from agentgym.rewards.audit import named
 from agentgym.rewards.audit.sample import View
 from agentgym.rewards.credit import method
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from agentgym.agents.evaluate.learning.small import Assign, Batch
     from agentgym.agents.evaluate.learning.tables import Tables
 
-__all__ = ["EIGHT", "FOUR", "JUDGED", "REFERENCE", "arm"]
+__all__ = ["EIGHT", "JUDGED", "REFERENCE", "arm"]
 
 Float = npt.NDArray[np.float64]
 
@@ -47,9 +47,6 @@ EIGHT = (
 )
 """The assigners of the small-net study."""
 
-FOUR = ("grpo", "gigpo", "progress-gae", "gtdp")
-"""The assigners of the transformer study."""
-
 
 def arm(name: str, tables: Tables, start: nn.Module) -> Assign:
     """The assigner of that name for one run; those that learn begin afresh.
@@ -63,12 +60,31 @@ def arm(name: str, tables: Tables, start: nn.Module) -> Assign:
     """
     if name in JUDGED:
         return JUDGED[name](tables, start)
+    if name in RECIPES and recipe(name).state:
+        return _Limited(recipe(name))
     return _plain(named(name))
 
 
 def _plain(assign: Callable[[View], Float]) -> Assign:
     """An assigner of the audit, which here is shown no truth and no critic."""
     return lambda batch: assign(View(batch.steps, np.full(len(batch.steps), np.nan)))
+
+
+class _Limited:
+    """A recipe whose price of danger changes with every batch."""
+
+    def __init__(self, chain: Recipe) -> None:
+        self._chain = chain
+
+    @property
+    def price(self) -> float:
+        """Of an unsafe step, in the batch to come."""
+        return float(self._chain.state["multiplier"])
+
+    def __call__(self, batch: Batch) -> Float:
+        advantages = self._chain.advantages(batch.steps)
+        self._chain = self._chain.updated(batch.steps)
+        return advantages
 
 
 def _judged(name: str, **judge: Callable[[StepTable], Any]) -> Callable[[Tables, nn.Module], Assign]:

@@ -2,8 +2,8 @@
 
 Small grids are slow to step (some thousands of steps a CPU-second) and few: the same states come again and again, over
 episodes, updates, arms and seeds. Here a state of an instance (a reset seed) is a number, and a step is a look-up. What
-is not known yet is asked of the environment itself, by restoring a snapshot and taking the action. So a lockstep of many
-episodes is a few NumPy operations a step, and equal to the real thing (a test walks through both).
+is not known yet is asked of the environment itself, by restoring a snapshot and taking the action. So a lockstep of
+many episodes is a few NumPy operations a step, and equal to the real thing (a test walks through both).
 
 Right only where the anchor is the whole state and the world is deterministic: forkable grids with discrete actions and
 observations that are a function of the state. `Tables` refuses what it can see is none of these.
@@ -62,8 +62,8 @@ class Tables:
             raise UsageError(f"{env} cannot be forked, so it cannot be tabulated; train on it with `agentgym train`")
         if not isinstance(made.action_space, gymnasium.spaces.Discrete) or made.observation_space.dtype != np.float32:
             raise UsageError(
-                f"{env} has actions {made.action_space} and observations {made.observation_space}; tables need Discrete "
-                "actions and a float32 vector (grids: view='features')"
+                f"{env} has actions {made.action_space} and observations {made.observation_space}; tables need "
+                "Discrete actions and a float32 vector (grids: view='features')"
             )
         self._env = made
         self.horizon, self.actions = made.horizon, int(made.action_space.n)
