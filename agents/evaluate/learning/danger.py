@@ -38,7 +38,7 @@ DANGER = Plan(
     ("LavaCrossing-S9N1", "UnlockPickup", "LavaShortcut"),
     (FREE, LIMITED),
     seeds=(0, 1, 2, 3, 4),
-    rates=(1e-2,),
+    rates=(3e-3,),
 )
 """Two arms, five paired seeds."""
 

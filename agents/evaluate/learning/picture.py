@@ -56,8 +56,8 @@ def _panel(study: Study, task: str, left: int, top: int, *, first: bool) -> list
         if first:
             parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end" fill="#444444">{share:.0%}</text>')
     for update in (0, length // 2, length):
-        x = left + _W * update / length
-        parts.append(f'<text x="{x:.1f}" y="{top + _H + 16}" text-anchor="middle" fill="#444444">{update}</text>')
+        at = left + _W * update / length
+        parts.append(f'<text x="{at:.1f}" y="{top + _H + 16}" text-anchor="middle" fill="#444444">{update}</text>')
     parts.append(f'<text x="{left + _W / 2}" y="{top + _H + 32}" text-anchor="middle" fill="#444444">updates</text>')
     for colour, runs in zip(_COLOURS, by_arm.values(), strict=False):
         if not runs:

@@ -227,13 +227,13 @@ def collect(net: nn.Sequential, tables: Tables, instances: Int, size: int, draws
     alive = np.arange(episodes)
     rows: list[tuple[Int, ...]] = []
     moved = []
-    for t in range(tables.horizon):
+    for time in range(tables.horizon):
         state = here[alive]
         logp = policy(tables.features[state])
-        action = _choose(logp, draws[t, alive])
+        action = _choose(logp, draws[time, alive])
         moves = tables.step(state, action)
         here[alive] = moves.state
-        rows.append((alive, np.full(len(alive), t), state, action, moves.state, moves.bits))
+        rows.append((alive, np.full(len(alive), time), state, action, moves.state, moves.bits))
         moved.append((logp[np.arange(len(alive)), action], moves.danger, moves.grounded))
         alive = alive[~tables.over[moves.state]]
         if not len(alive):
@@ -435,7 +435,8 @@ def _policy(net: nn.Sequential) -> Callable[[npt.NDArray[np.float32]], Float]:
 def _choose(logp: Float, u: Float) -> Int:
     """One action a row, by the inverse distribution function."""
     cdf = np.cumsum(np.exp(logp), axis=1)
-    return (np.minimum(u * cdf[:, -1], np.nextafter(cdf[:, -1], 0.0))[:, None] >= cdf).sum(axis=1)
+    below: Bool = np.minimum(u * cdf[:, -1], np.nextafter(cdf[:, -1], 0.0))[:, None] >= cdf
+    return below.sum(axis=1, dtype=np.int64)
 
 
 def _latched(bits: Int, start: Int, first: Bool) -> tuple[Int, Int]:
