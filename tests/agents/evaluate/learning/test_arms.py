@@ -40,9 +40,11 @@ def played() -> tuple[Any, nn.Sequential, Batch]:
 def test_every_arm_gives_a_finite_number_a_step(name: str, played: tuple[Any, nn.Sequential, Batch]) -> None:
     tables, net, batch = played
     assign = arm(name, tables, net)
-    for _ in range(2):  # those that learn have learnt by the second time
-        found = assign(batch)
-        assert found.shape == (len(batch.steps),)
+    draws = np.random.default_rng(1).random((tables.horizon, 48))
+    later = collect(net, tables, np.arange(6), 8, draws, first=6)
+    for each in (batch, later):  # those that learn have learnt by the second time
+        found = assign(each)
+        assert found.shape == (len(each.steps),)
         assert np.isfinite(found).all()
         assert found.any()
 
