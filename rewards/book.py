@@ -84,10 +84,10 @@ _PROGRESS = (
     ),
     Recipe(
         "lagrangian",
-        (_OUTCOME,),
+        (_OUTCOME, _FINAL_PROGRESS),
         "gigpo",
         combine="lagrangian",
-        combine_options={"multiplier": 0.0, "limit": 0.01, "rate": 0.5},
+        combine_options={"multiplier": 0.0, "limit": 0.01, "rate": 0.05},
         source="Lagrangian relaxation, dual ascent",
         note="an unsafe step grows dearer while more than 1 % of the rollouts have one",
     ),

@@ -70,7 +70,7 @@ def test_danger_grows_dearer_while_it_is_above_the_limit(played: tuple[Any, nn.S
     assign = arm("lagrangian", tables, net)
     assert isinstance(assign, Priced)
     free, options = assign(batch), RECIPES["lagrangian"].combine_options
-    np.testing.assert_allclose(free, arm("gigpo", tables, net)(batch))
+    np.testing.assert_allclose(free, arm("gigpo+progress", tables, net)(batch))
     assert assign.price == pytest.approx(options["rate"] * (batch.danger - options["limit"]))
     dear = assign(batch)
     assert dear[batch.steps.danger].mean() < free[batch.steps.danger].mean()

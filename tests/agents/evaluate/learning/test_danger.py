@@ -27,7 +27,9 @@ def test_a_danger_rate_is_the_share_of_episodes_with_an_unsafe_step(need: Callab
 
 def made(task: str, seed: int, arm: str, danger: float, success: float) -> Result:
     after = {"danger": danger, "danger_steps": danger / 10, "success": success, "steps": 9.0, "episodes": 512.0}
-    return Result(task, arm, seed, 0.01, {"area": 0.5, "after": after, "price": [0.0, 1.5], "start": "s"})
+    return Result(
+        task, arm, seed, 0.01, {"area": 0.5, "after": after, "price": [0.0, 1.5], "danger": [0.2, 0.4], "start": "s"}
+    )
 
 
 def test_a_task_passes_where_danger_is_low_and_success_is_kept() -> None:
@@ -36,7 +38,7 @@ def test_a_task_passes_where_danger_is_low_and_success_is_kept() -> None:
     results = []
     for task, (danger, success) in cases.items():
         for seed in (0, 1):
-            results.append(made(task, seed, "gigpo", 0.5, 0.9))
+            results.append(made(task, seed, "gigpo+progress", 0.5, 0.9))
             results.append(made(task, seed, "lagrangian", danger + 0.004 * (2 * seed - 1), success))
     rows = {row.task: row for row in danger_rows(Study(plan, {}, results, {}, 0.0))}
     assert {task: row.passes for task, row in rows.items()} == {"a": True, "b": False, "c": False}
@@ -46,6 +48,7 @@ def test_a_task_passes_where_danger_is_low_and_success_is_kept() -> None:
     assert rows["c"].kept == pytest.approx(0.7 / 0.9)
     assert rows["c"].difference.value == pytest.approx(-0.2)
     assert rows["a"].price == 1.5
+    assert rows["a"].free_training == pytest.approx(0.3)
     assert rows["a"].as_dict()["free"] == [0.5, 0.5, 0.5]
     assert "d" not in rows, "nothing was run there"
 
@@ -57,6 +60,6 @@ def test_both_arms_run_and_only_one_has_a_price(tmp_path: Path, need: Callable[[
     plan = replace(DANGER, tasks=("LavaShortcut",), seeds=(0,))
     study = run(plan, SmallRunner(whole.tasks, short), tmp_path)
     prices = {r.arm: r.found["price"] for r in study.results}
-    assert prices["gigpo"] == []
+    assert prices["gigpo+progress"] == []
     assert len(prices["lagrangian"]) == 2
     assert len(danger_rows(study)) == 1
