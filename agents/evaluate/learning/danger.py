@@ -8,13 +8,13 @@ The tasks differ in what danger does to the outcome:
 
 - *LavaCrossing-S9N1*: lava ends the episode without success, so the outcome alone forbids it.
 - *UnlockPickup*: destroying the box loses the task but not the episode.
-- *LavaShortcut*: wading pays. The outcome says nothing against it, and the time is short. Here a limit costs something,
-  and a recipe that did not read the danger bit would fail.
+- *LavaShortcut*: wading pays. The outcome says nothing against it, and the time is short. Here a limit costs
+  something, and a recipe that did not read the danger bit would fail.
 - *LavaShortcut-H12*: the same in 12 steps, so that from some places only wading arrives in time.
 
 The limit of the recipe is half the bar: dual ascent swings about its limit. Number of updates and instances, the recipe
-behind both arms and the rate of the dual ascent were settled on seeds 100 and 101 of the first three tasks; the learning
-rate is the one that tuning chose for GiGPO in the study of learning.
+behind both arms and the rate of the dual ascent were settled on seeds 100 and 101 of all but LavaShortcut-H12; the
+learning rate is the one that tuning chose for GiGPO in the study of learning.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentgym.errors import UnknownName
+from agentgym.errors import UnknownName, UsageError
+from agentgym.rewards import recipe
 from agentgym.rewards.combine import RULES, clip_delta, gated, krc, lagrangian, renorm, rule, stack, verpo
 from agentgym.steps import StepTable
 from tests.rewards.credit.tables import full_table, judged, rollouts, tables
@@ -138,6 +139,22 @@ def test_danger_grows_dearer_above_the_limit_and_cheaper_below() -> None:
     assert state.updated(safe).multiplier == 0.0
     assert state.updated(StepTable.empty()) == state
     np.testing.assert_allclose(lagrangian.combine(risky, {}, multiplier=0.4), [-0.4, -0.4, 0.0])
+
+
+def test_a_recipe_carries_its_price_as_a_value() -> None:
+    risky = rollouts([0.0, 0.0], [1.0], danger=np.array([True, False, False]))
+    free = recipe("lagrangian")
+    options = free.combine_options
+    dear = free.updated(risky)
+    assert free.state == {"multiplier": 0.0}
+    assert dear.state["multiplier"] == pytest.approx(options["rate"] * (0.5 - options["limit"]))
+    assert (free.step_rewards(risky) - dear.step_rewards(risky)).tolist() == [dear.state["multiplier"], 0.0, 0.0]
+    assert free.with_state(dear.state) == dear, "what a checkpoint keeps is enough"
+    with pytest.raises(UsageError, match="multiplier"):
+        free.with_state({"price": 1.0})
+    plain = recipe("gigpo")
+    assert plain.updated(risky) is plain
+    assert plain.with_state({}) is plain
 
 
 def test_an_unknown_rule_names_the_nearest() -> None:
