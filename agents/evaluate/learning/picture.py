@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -15,7 +15,7 @@ __all__ = ["curves"]
 Float = npt.NDArray[np.float64]
 
 # distinct in hue and in lightness; after Okabe & Ito
-_COLOURS = ("#555555", "#e69f00", "#56b4e9", "#cc79a7", "#b3a100", "#0072b2", "#009e73", "#d55e00")
+_COLOURS = ("#555555", "#e69f00", "#56b4e9", "#cc79a7", "#b3a100", "#0072b2", "#009e73", "#d55e00", "#882255")
 _W, _H, _LEFT, _TOP, _BOTTOM, _GAP = 300, 210, 46, 52, 44, 26
 
 
@@ -25,11 +25,13 @@ def curves(studies: Sequence[tuple[str, Study]]) -> str:
     Args:
         studies: (title, study) pairs, a row of panels each; tasks without results are left out.
     """
+    arms = dict.fromkeys(arm for _, study in studies for arm in study.plan.arms)
+    colours = {arm: _COLOURS[k % len(_COLOURS)] for k, arm in enumerate(arms)}
     rows = [
         (title, study, [t for t in study.plan.tasks if any(r.task == t for r in study.results)])
         for title, study in studies
     ]
-    width = _LEFT + max(len(tasks) for _, _, tasks in rows) * (_W + _GAP) + 170
+    width = _LEFT + max(len(tasks) for _, _, tasks in rows) * (_W + _GAP) + 230
     height = len(rows) * (_H + _TOP + _BOTTOM)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
@@ -40,12 +42,12 @@ def curves(studies: Sequence[tuple[str, Study]]) -> str:
         top = k * (_H + _TOP + _BOTTOM) + _TOP
         parts.append(f'<text x="{_LEFT}" y="{top - 30}" font-size="14" font-weight="bold">{escape(title)}</text>')
         for j, task in enumerate(tasks):
-            parts += _panel(study, task, _LEFT + j * (_W + _GAP), top, first=j == 0)
-        parts += _names(study, _LEFT + len(tasks) * (_W + _GAP), top)
+            parts += _panel(study, task, colours, _LEFT + j * (_W + _GAP), top, first=j == 0)
+        parts += _names(study, colours, _LEFT + len(tasks) * (_W + _GAP), top)
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _panel(study: Study, task: str, left: int, top: int, *, first: bool) -> list[str]:
+def _panel(study: Study, task: str, colours: Mapping[str, str], left: int, top: int, *, first: bool) -> list[str]:
     by_arm = {a: [r.found["success"] for r in study.results if (r.task, r.arm) == (task, a)] for a in study.plan.arms}
     length = max(len(run) for runs in by_arm.values() for run in runs)
     seeds = max(len(runs) for runs in by_arm.values())
@@ -59,7 +61,8 @@ def _panel(study: Study, task: str, left: int, top: int, *, first: bool) -> list
         at = left + _W * update / length
         parts.append(f'<text x="{at:.1f}" y="{top + _H + 16}" text-anchor="middle" fill="#444444">{update}</text>')
     parts.append(f'<text x="{left + _W / 2}" y="{top + _H + 32}" text-anchor="middle" fill="#444444">updates</text>')
-    for colour, runs in zip(_COLOURS, by_arm.values(), strict=False):
+    for arm, runs in by_arm.items():
+        colour = colours[arm]
         if not runs:
             continue
         values = _smooth(np.array(runs))
@@ -83,9 +86,10 @@ def _points(x: Float, y: Float, top: int) -> str:
     return " ".join(f"{a:.1f},{top + _H * (1 - b):.1f}" for a, b in zip(x, y, strict=True))
 
 
-def _names(study: Study, left: int, top: int) -> list[str]:
+def _names(study: Study, colours: Mapping[str, str], left: int, top: int) -> list[str]:
     parts = []
-    for k, (colour, arm) in enumerate(zip(_COLOURS, study.plan.arms, strict=False)):
+    for k, arm in enumerate(study.plan.arms):
+        colour = colours[arm]
         y = top + 8 + 20 * k
         name = escape(arm.replace("(z_scored=True)", ", z-scored"))
         parts.append(f'<line x1="{left}" x2="{left + 20}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="3"/>')

@@ -436,7 +436,8 @@ def _choose(logp: Float, u: Float) -> Int:
     """One action a row, by the inverse distribution function."""
     cdf = np.cumsum(np.exp(logp), axis=1)
     below: Bool = np.minimum(u * cdf[:, -1], np.nextafter(cdf[:, -1], 0.0))[:, None] >= cdf
-    return below.sum(axis=1, dtype=np.int64)
+    chosen: Int = below.sum(axis=1, dtype=np.int64)
+    return chosen
 
 
 def _latched(bits: Int, start: Int, first: Bool) -> tuple[Int, Int]:
