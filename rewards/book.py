@@ -48,6 +48,13 @@ _GROUP = (
 
 _PROGRESS = (
     Recipe(
+        "progress",
+        (_FINAL_PROGRESS,),
+        "return-to-go",
+        {"gamma": 0.5},
+        note="progress as the value of a state: GAE with lambda 0.5; no better than the progress is",
+    ),
+    Recipe(
         "gigpo+progress",
         (_OUTCOME, _FINAL_PROGRESS),
         "gigpo",
@@ -292,13 +299,14 @@ _LEARNT = (
     ),
     Recipe(
         "lagrangian",
-        (_OUTCOME,),
+        (_OUTCOME, _FINAL_PROGRESS),
         "gigpo",
         combine="lagrangian",
         combine_options={"multiplier": "danger_price"},
         companion="danger-limit",
-        companion_options={"limit": 0.02},
-        note="unsafe steps cost what keeps their rate below the limit",
+        companion_options={"limit": 0.01, "rate": 0.05},
+        source="Lagrangian relaxation, dual ascent",
+        note="an unsafe step grows dearer while more than 1 % of the rollouts have one",
     ),
     Recipe(
         "barfi",

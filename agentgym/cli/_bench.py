@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from agentgym.cli._output import from_here, known, print_json, progress, table
+from agentgym.cli._output import from_here, known, print_json, progress, require, table
 from agentgym.cli._parse import Flag, parse
 from agentgym.errors import UsageError
 
 if TYPE_CHECKING:
+    from agentgym.agents.evaluate.learning import Summary
     from agentgym.rewards.audit import CreditStudy, Setting, SignalReport
 
 
@@ -34,7 +36,7 @@ ESTIMABLE = (
 
 @dataclass(frozen=True)
 class Command:
-    """Measure whether credit and signals tell the truth.
+    """Measure whether credit and signals tell the truth, and whether what does learns faster.
 
     credit: gradients of credit assigners against the exact policy gradient, on tasks enumerated from the environments
     (their own two grids and a corridor, or the ids given). An assigner is named by: a credit method with options, as in
@@ -42,13 +44,18 @@ class Command:
 
     signals: progress, danger, anchors and shaped rewards of the ids given against what is true of the task.
 
+    learning: eight assigners with a small network, four recipes with a transformer, and the claims of papers: area
+    under the success curve over ten paired seeds, and differences to GRPO. Every run is kept in --out, so that a study
+    which was killed goes on; in full it takes about half an hour of CPU time.
+
     Example:
       agentgym bench credit --quick
+      agentgym bench learning --quick
       agentgym bench credit agentgym/Grid-DoorKey-6x6-v0 --assigner gtdp --assigner gigpo
       agentgym bench signals agentgym/Grid-DoorKey-5x5-v0
     """
 
-    what: tyro.conf.Positional[Literal["credit", "signals"]]
+    what: tyro.conf.Positional[Literal["credit", "signals", "learning"]]
     """What to measure."""
     ids: tyro.conf.Positional[tuple[str, ...]] = ()
     """Environment ids (credit: none for the built-in settings)."""
@@ -70,10 +77,16 @@ class Command:
     """Of the task in the ids given; signals: the first of five."""
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     """Arguments of gymnasium.make for the ids given, e.g. max_steps=40."""
+    part: tyro.conf.UseAppendAction[tuple[Literal["small", "claims", "transformer"], ...]] = ()
+    """Learning: only this part (again for more)."""
+    out: Path = Path("runs/learning")
+    """Learning: where runs are kept."""
     json: Flag = False
     """Print JSON."""
 
     def run(self) -> int:
+        if self.what == "learning":
+            return self._learning()
         if self.what == "signals":
             return self._signals()
         return self._credit()
@@ -180,6 +193,43 @@ class Command:
             for report in found:
                 _show_signals(report)
         return 0
+
+    def _learning(self) -> int:
+        if self.ids or self.assigner or self.recipe or self.full or self.held_out or self.monte_carlo:
+            raise UsageError(
+                "agentgym bench learning has its own tasks and arms: it takes --quick, --part, --out and --json alone"
+            )
+        for package in ("torch", "minigrid"):
+            require(package, "train" if package == "torch" else "grid")
+        from agentgym.agents.evaluate.learning import run
+        from agentgym.agents.evaluate.learning.parts import parts, tables, verdicts
+
+        found: dict[str, Any] = {}
+        for name, plan, runner in parts(self.part, quick=self.quick):
+            with progress(f"runs of {name}") as tick:
+                study = run(plan, runner, self.out / plan.name, tick=tick)
+            shown = tables(study)
+            found[name] = {"tables": [one.as_dict() for one in shown]}
+            if name == "claims":
+                found[name]["claims"] = verdicts(shown[0])
+            if not self.json:
+                _show_learning(name, shown, found[name].get("claims", []))
+        if self.json:
+            print_json(found)
+        return 0
+
+
+def _show_learning(name: str, shown: Sequence[Summary], claims: Sequence[Mapping[str, Any]]) -> None:
+    keys = {"arm": "arm", "lr": "rate", "iqm": "area, IQM", "low": "from", "high": "to", "final": "at the end"}
+    keys |= {"difference": "- reference", "difference_low": "from", "difference_high": "to", "p_holm": "p (Holm)"}
+    for one in shown:
+        title = f"{name}: area under the success curve, {', '.join(one.tasks)}, {one.pairs} runs an arm"
+        table(list(keys.values()), [[row.as_dict()[key] for key in keys] for row in one.rows], title=title)
+        print()
+    if claims:
+        rows = [[c[key] for key in ("recipe", "paper", "claim", "verdict")] for c in claims]
+        table(("recipe", "paper", "claim", "here"), rows, title="Claimed gains")
+        print()
 
 
 def _figures(found: CreditStudy) -> dict[str, Any]:

@@ -46,7 +46,10 @@ _DEMOS, _VALIDATION, _TEST = 1 << 40, 2 << 40, 3 << 40
 
 @dataclass(frozen=True)
 class Score:
-    """Success on held-out instances with a 95 % Wilson interval."""
+    """Success on held-out instances with a 95 % Wilson interval.
+
+    ``danger_rate`` is the share of steps that were unsafe, ``danger_episodes`` that of episodes with such a step.
+    """
 
     success: float
     low: float
@@ -54,6 +57,7 @@ class Score:
     episodes: int
     progress: float
     danger_rate: float
+    danger_episodes: float
     steps: float
     errors: int = 0
 
@@ -263,6 +267,7 @@ class Trainer:
             success=float(steps.trajectories.success.mean()) if len(steps.trajectories) else None,
             progress=float(steps.progress[steps.ends].mean()) if len(steps) else None,
             danger_rate=float(steps.danger.mean()) if len(steps) else None,
+            danger_episodes=_danger_episodes(steps) if len(steps) else None,
             env_steps=self.env_steps,
             errors=len(rollouts.errors),
             cpu_seconds=round(self.cpu_seconds, 3),
@@ -330,6 +335,7 @@ class Trainer:
             episodes=episodes,
             progress=float(steps.progress[steps.ends].mean()) if len(steps) else 0.0,
             danger_rate=float(steps.danger.mean()) if len(steps) else 0.0,
+            danger_episodes=_danger_episodes(steps),
             steps=float(steps.lengths.mean()) if len(steps) else 0.0,
             errors=len(found.errors),
         )
@@ -530,6 +536,11 @@ def _usable(rollouts: Rollouts) -> tuple[StepTable, TokenTable]:
         return rollouts.steps, rollouts.tokens
     good = table.id[table.status == "ok"]
     return rollouts.steps.only(good), rollouts.tokens.only(good)
+
+
+def _danger_episodes(steps: StepTable) -> float:
+    """Share of the episodes with at least one unsafe step."""
+    return float(np.logical_or.reduceat(steps.danger, steps.starts).mean()) if len(steps) else 0.0
 
 
 def _rows(steps: StepTable, tokens: TokenTable) -> npt.NDArray[np.int64]:

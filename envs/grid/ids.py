@@ -28,6 +28,7 @@ def register() -> None:
     for size, crossings in ((9, 1), (9, 2), (9, 3), (11, 5)):
         summary = f"cross {crossings} rivers of lava on {size}x{size}"
         _add(f"LavaCrossing-S{size}N{crossings}", summary, family="LavaCrossing", size=size, crossings=crossings)
+    _add("LavaShortcut", "lava that can be waded: unsafe, and half as far", family="LavaShortcut")
     for rooms, size in ((2, 4), (4, 5), (6, 5), (6, 10)):
         name = f"MultiRoom-N{rooms}" + (f"-S{size}" if size < 10 else "")
         _add(name, f"{rooms} rooms in a chain, doors between", family="MultiRoom", rooms=rooms, size=size)

@@ -15,7 +15,16 @@ __all__ = ["FAMILIES", "grid_env", "grid_task"]
 
 FAMILIES = {
     name: f"agentgym.envs.grid.tasks.{name.lower()}"
-    for name in ("Empty", "DoorKey", "FourRooms", "KeyCorridor", "LavaCrossing", "MultiRoom", "UnlockPickup")
+    for name in (
+        "Empty",
+        "DoorKey",
+        "FourRooms",
+        "KeyCorridor",
+        "LavaCrossing",
+        "LavaShortcut",
+        "MultiRoom",
+        "UnlockPickup",
+    )
 }
 """Family -> the module that holds its task, a class of the same name."""
 
@@ -38,7 +47,7 @@ def grid_task(family: str, *, horizon: int | None = None, actions: ActionFormat 
 def grid_env(
     family: str,
     *,
-    view: Literal["array", "text", "memory"] = "array",
+    view: Literal["array", "text", "memory", "features"] = "array",
     actions: ActionFormat | None = None,
     horizon: int | None = None,
     render_mode: str | None = None,
@@ -51,8 +60,9 @@ def grid_env(
 
     Args:
         family: "DoorKey", … (`FAMILIES`).
-        view: "array" (minigrid's own observation), "text" or "memory" (see `agentgym.envs.grid.world.GridWorld`).
-        actions: "index", "words" or "phrases"; by default "index" for arrays and "words" for texts.
+        view: "array" (minigrid's own observation), "text", "memory" or "features" (see
+            `agentgym.envs.grid.world.GridWorld`).
+        actions: "index", "words" or "phrases"; by default "index" for arrays and features, "words" for texts.
         horizon: the task's limit where an id has one of its own; None for minigrid's.
         render_mode: "ansi", "rgb_array" or "human".
         max_steps: truncate after so many steps instead, for this environment only.
@@ -65,12 +75,12 @@ def grid_env(
         TypeError: neither the environment nor minigrid takes an argument of that name.
     """
     try:
-        from agentgym.envs.grid.world import GridWorld
+        from agentgym.envs.grid.world import GridWorld, default_actions
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] not in ("minigrid", "pygame"):
             raise
         raise MissingExtra("minigrid", "grid") from error
-    fmt: ActionFormat = actions or ("index" if view == "array" else "words")
+    fmt: ActionFormat = actions or default_actions(view)
     task = grid_task(family, horizon=horizon, actions=fmt, **level)
     GridWorld.check_level(task.level)
     world = GridWorld(view, fmt, task.landmarks)

@@ -18,6 +18,7 @@ for, but for doors, whose state is told.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from agentgym.envs.grid import codes
 from agentgym.envs.grid.sight import PAD, SIZE, Board
@@ -72,6 +73,7 @@ def view_text(state: GridState, view: bytes, mission: str) -> str:
     return "\n".join(lines)
 
 
+@cache
 def landmark_codes(landmark: Landmark) -> tuple[int, ...]:
     """All codes that count as a landmark."""
     return tuple(c for c in _USED if landmark in (codes.kind_of(c), SHORT[c]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from inspect import signature
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import minigrid.envs
 import numpy as np
@@ -17,14 +17,15 @@ from minigrid.minigrid_env import MiniGridEnv
 from agentgym.anchor import hash64
 from agentgym.envs.grid import codes, words
 from agentgym.envs.grid.actions import ActionFormat, check, decode, encode
+from agentgym.envs.grid.features import FEATURES, features
 from agentgym.envs.grid.sight import Board
 from agentgym.envs.grid.state import ACTIONS, GridState, Level, admissible, replace_cell
 from agentgym.errors import UsageError
 from agentgym.world import Events, World
 
-__all__ = ["GridSnapshot", "GridWorld", "View"]
+__all__ = ["GridSnapshot", "GridWorld", "View", "default_actions"]
 
-View = Literal["array", "text", "memory"]
+View = Literal["array", "text", "memory", "features"]
 
 _CHARSET = "".join(map(chr, range(32, 127))) + "\n"
 _FIXED = tuple(codes.KINDS.index(kind) for kind in ("empty", "wall", "goal", "lava"))
@@ -51,9 +52,10 @@ class GridWorld(World[GridState]):
             ``array``: minigrid's dict observation ``image`` uint8[7, 7, 3], ``direction`` 0 to 3, ``mission`` (a Text
             space; minigrid's MissionSpace cannot be serialised);
             ``text``: the strict partial view in words; ``memory``: one short sentence with memory of what was seen
-            (see `agentgym.envs.grid.words`). Both are dicts ``text``, ``error``.
+            (see `agentgym.envs.grid.words`). Both are dicts ``text``, ``error``;
+            ``features``: a short vector float32 of the true map (see `agentgym.envs.grid.features`).
         actions: ``index`` (Discrete(7), minigrid's numbers), ``words`` or ``phrases`` (Text spaces, see
-            `agentgym.envs.grid.actions`); by default ``index`` for the array view, else ``words``.
+            `agentgym.envs.grid.actions`); by default ``index`` for the array and features views, else ``words``.
         landmarks: what the memory view tracks, in order.
 
     Actions that are not applicable are answered without touching the grid; only minigrid's step counter moves on, so
@@ -70,9 +72,9 @@ class GridWorld(World[GridState]):
         actions: ActionFormat | None = None,
         landmarks: Sequence[words.Landmark] = (),
     ) -> None:
-        if view not in ("array", "text", "memory"):
-            raise UsageError(f"view must be 'array', 'text' or 'memory', got {view!r}")
-        fmt: ActionFormat = actions or ("index" if view == "array" else "words")
+        if view not in get_args(View):
+            raise UsageError(f"view must be one of {get_args(View)}, got {view!r}")
+        fmt: ActionFormat = actions or default_actions(view)
         if fmt not in ("index", "words", "phrases"):
             raise UsageError(f"actions must be 'index', 'words' or 'phrases', got {actions!r}")
         self.view: View = view
@@ -140,9 +142,11 @@ class GridWorld(World[GridState]):
         self._look()
         return Events(reward=float(reward))
 
-    def observe(self) -> dict[str, Any]:
+    def observe(self) -> Any:
         """What the agent sees, in the form of `view`."""
         state = self._state
+        if self.view == "features":
+            return features(state)
         if self.view == "array":
             image = np.empty((7, 7, 3), np.uint8)
             image[:, ::-1] = codes.LUT[np.frombuffer(self._view, np.uint8)].reshape(7, 7, 3).swapaxes(0, 1)
@@ -253,7 +257,14 @@ class GridWorld(World[GridState]):
             self._memory.remember(s.pos, s.dir, masks, self._view)
 
 
-def _observation_space(view: View) -> spaces.Dict:
+def default_actions(view: View) -> ActionFormat:
+    """Numbers for what networks read, words for texts."""
+    return "index" if view in ("array", "features") else "words"
+
+
+def _observation_space(view: View) -> spaces.Space[Any]:
+    if view == "features":
+        return spaces.Box(-1.0, 1.0, (FEATURES,), np.float32)
     if view == "array":
         return spaces.Dict(
             {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +49,21 @@ def test_signals(call: Call) -> None:
     assert "Can it be farmed?" in call("bench", "signals", EMPTY, "--quick").out
 
 
+def test_learning_in_short_goes_on_where_it_was(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from agentgym.agents.evaluate.learning import parts
+    from tests.agents.evaluate.learning.common import PLAN, runner
+
+    monkeypatch.setattr(parts, "parts", lambda only, quick: [("small", PLAN, runner())])
+    said = call("bench", "learning", "--out", str(tmp_path), "--json")
+    assert said.code == 0, said.err
+    (table,) = json.loads(said.out)["small"]["tables"]
+    assert [row["arm"] for row in table["arms"]] == list(PLAN.arms)
+    made = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "tiny").iterdir()}
+    again = call("bench", "learning", "--out", str(tmp_path))
+    assert "area under the success curve" in again.out
+    assert {p.name: p.stat().st_mtime_ns for p in (tmp_path / "tiny").iterdir()} == made
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -58,7 +74,8 @@ def test_signals(call: Call) -> None:
         (("credit", "--monte-carlo"), "give an id"),
         (("credit", "--assigner", "gigop"), "did you mean 'gigpo'"),
         (("credit", "agentgym/Grid-Emty-5x5-v0"), "Grid-Empty-5x5"),
-        (("learning",), "credit"),
+        (("learning", EMPTY), "its own tasks and arms"),
+        (("learn",), "credit"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_in_one_line(call: Call, words: tuple[str, ...], says: str) -> None:

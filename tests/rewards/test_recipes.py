@@ -114,7 +114,7 @@ def test_which_recipes_do_without_groups() -> None:
     alone = {name for name in RECIPES if not recipe(name).needs_groups}
     critics = {"calm", "ppo", "pbrs", "mira", "auto-mc", "lare", "oni-retrieval", "oni-classification", "oni-ranking"}
     assert {name for name in RECIPES if recipe(name).needs_critic} == critics
-    assert alone == critics | {"spa", "clip-delta", "lanser"}
+    assert alone == critics | {"spa", "clip-delta", "lanser", "progress"}
     assert not method("return-to-go").needs_groups
     assert recipe("ppr").needs_groups  # its combination compares outcomes
 

@@ -25,17 +25,18 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from agentgym.envs.grid import codes
-from agentgym.envs.grid.actions import encode
+from agentgym.envs.grid.actions import ActionFormat, encode
 from agentgym.envs.grid.distance import to_goal, to_lava
 from agentgym.envs.grid.state import FORWARD, LEFT, RIGHT, GridState, Level, successor
 from agentgym.envs.grid.task import GridTask, at_goal
 from agentgym.task import Actor, Episode, Milestone
 from agentgym.world import Events
 
-__all__ = ["LavaCrossing"]
+__all__ = ["LavaCrossing", "in_lava", "into_lava"]
 
 
-def _in_lava(state: GridState) -> bool:
+def in_lava(state: GridState) -> bool:
+    """The agent stands in lava."""
     return codes.KIND[state.cells[state.pos]] == codes.LAVA
 
 
@@ -85,20 +86,22 @@ class LavaCrossing(GridTask):
 
     def ends(self, state: GridState, events: Events, ep: Episode) -> bool:
         """At the goal or in lava, as in minigrid."""
-        return self.success(state, ep) or _in_lava(state)
+        return self.success(state, ep) or in_lava(state)
 
     def danger(self, before: GridState, events: Events, after: GridState, ep: Episode) -> Iterable[str]:
         """``lava`` on the step into it."""
-        return ("lava",) if _in_lava(after) and not _in_lava(before) else ()
+        return ("lava",) if in_lava(after) and not in_lava(before) else ()
 
     @property
     def offenders(self) -> Mapping[str, Callable[[Episode, Callable[[], GridState]], Actor]]:
         """One who walks into the lava."""
-        return {"lava": self._into_lava}
+        return {"lava": lambda ep, peek: into_lava(peek, self.actions)}
 
-    def _into_lava(self, ep: Episode, peek: Callable[[], GridState]) -> Actor:
-        while not _in_lava(peek()):
-            state = peek()
-            here = to_lava(state)
-            nearer = (a for a in (FORWARD, LEFT, RIGHT) if to_lava(successor(state, a)) < here)
-            yield encode(next(nearer), state, self.actions)
+
+def into_lava(peek: Callable[[], GridState], actions: ActionFormat) -> Actor:
+    """Turns to the first lava in reach and walks in."""
+    while not in_lava(peek()):
+        state = peek()
+        here = to_lava(state)
+        nearer = (a for a in (FORWARD, LEFT, RIGHT) if to_lava(successor(state, a)) < here)
+        yield encode(next(nearer), state, actions)

@@ -96,6 +96,47 @@ def test_resuming_equals_never_having_stopped(whole: Path, tmp_path: Path) -> No
     assert all((a == rows[1].columns()[k]).all() for k, a in rows[0].columns().items() if k != "duration")
 
 
+def test_a_limit_on_danger_learns_its_price_and_resumes_with_it(tmp_path: Path) -> None:
+    """`agentgym train --recipe lagrangian` from end to end, through the command line; and killed in the middle."""
+    from agentgym.cli import main
+    from agentgym.rewards import recipe
+
+    settings = replace(
+        SMALL,
+        env="agentgym/Grid-LavaShortcut-v0",
+        env_kwargs={"view": "memory", "max_steps": 10},
+        recipe="lagrangian",
+        demo_until="",
+        demos=2,
+        demo_epochs=1,
+        validate_every=0,
+    )
+    (tmp_path / "settings.json").write_text(json.dumps(settings.to_dict()))
+    assert main(["train", "--config", str(tmp_path / "settings.json"), "--out", str(tmp_path / "whole")]) == 0
+    lines = [m for m in Run.open(tmp_path / "whole").metrics() if m["phase"] == "train"]
+    price, options = 0.0, recipe("lagrangian").combine_options
+    for line in lines:
+        assert line["recipe_multiplier"] == price, "the price this batch was credited with"
+        price = max(0.0, price + options["rate"] * (line["danger_episodes"] - options["limit"]))
+    assert price > 0.0
+    assert all(0.0 <= line["danger_rate"] <= 1.0 for line in lines)
+    state = json.loads((tmp_path / "whole/checkpoints/000004/state.json").read_text())
+    assert state["recipe"] == {"multiplier": price}
+
+    cut = Trainer(settings, Run.create(tmp_path / "cut", "train", settings.to_dict()))
+    cut.warm_start()
+    cut.save()
+    for _ in range(2):
+        cut.update()
+        cut.save()
+    cut.update()  # lost with the process
+    cut.close()
+    assert main(["train", "--resume", "--out", str(tmp_path / "cut")]) == 0
+    one, other = weights(tmp_path / "whole/checkpoints/000004"), weights(tmp_path / "cut/checkpoints/000004")
+    assert all(torch.equal(one[k], other[k]) for k in one)
+    assert learned(Run.open(tmp_path / "cut").metrics()) == learned(Run.open(tmp_path / "whole").metrics())
+
+
 def test_other_settings_do_not_resume(whole: Path) -> None:
     with pytest.raises(RunError, match="lr"):
         train(replace(SMALL, lr=1e-3), whole, resume=True)
