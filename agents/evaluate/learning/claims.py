@@ -62,5 +62,11 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("portool", "arXiv 2510.26020", "above GRPO", why="it credits the forks of tree rollouts; these are flat"),
     Claim("duration", "arXiv 2509.01684", "+22 % on MLEBench", why="all actions last equally long, so it is GRPO"),
     Claim("calm", "arXiv 2409.12798", "subgoals labelled well", why="the paper trains nothing on its labels"),
-    Claim("w/uwo, par, krc, lare, oni", "see docs/credit.md", "not over GRPO", why="no claim over GRPO"),
+    Claim(
+        "lare / oni-retrieval / oni-classification / oni-ranking / par / wco / uwo / krc / barfi / auto-mc / "
+        "lanser / opagent",
+        "see docs/credit.md",
+        "of other comparisons",
+        why="no claim over GRPO",
+    ),
 )

@@ -40,7 +40,7 @@ def assert_same(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
     assert ours["mission"] == theirs["mission"]
 
 
-@pytest.mark.parametrize("id", IDS)
+@pytest.mark.parametrize("id", [id for id in IDS if "LavaShortcut" not in id])  # minigrid's level, but rules of our own
 def test_levels_and_walks_are_minigrids_own(id: str) -> None:
     env, twin = make(id, reward="world"), original(id)
     if "-H" not in id:
