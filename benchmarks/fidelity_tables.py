@@ -1,20 +1,19 @@
 """The tables of docs/fidelity.md, made from what is saved in benchmarks/results/.
 
-A table stands in the page between ``<!-- table: NAME -->`` and ``<!-- end of table -->``; `written` puts it there, and
-a test compares the page with the files.
+See `page` for how they stand there.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from typing import Any
 
 import common
 import numpy as np
+import page
 
 from agentgym.rewards import audit
 from agentgym.rewards.audit import CreditStudy, Interval, Setting, World
@@ -22,26 +21,19 @@ from agentgym.rewards.audit.measures import spearman
 
 PAGE = common.RESULTS.parent.parent / "docs" / "fidelity.md"
 
-_MARKED = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end of table -->)", re.S)
 
-
-def written(page: str) -> str:
+def written(text: str) -> str:
     """The page with its marked tables as saved.
 
     Raises:
         KeyError: a mark names no table.
     """
-    return _MARKED.sub(lambda m: f"{m[1]}\n{_made(m['name'])}\n\n{m[3]}", page)
+    return page.written(text, {name: partial(_made, name) for name in TABLES})
 
 
 @cache
 def _made(name: str) -> str:
     return TABLES[name]()
-
-
-def named(page: str) -> list[str]:
-    """The tables that a page shows."""
-    return [m["name"] for m in _MARKED.finditer(page)]
 
 
 @cache
@@ -76,11 +68,6 @@ def _setting(row: Mapping[str, str]) -> Setting:
     )
 
 
-def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def _code(name: str) -> str:
     return f"**`{name}`**" if name in ("htd", "gtdp", "gtd") else f"`{name}`"
 
@@ -104,7 +91,9 @@ def ranking() -> str:
         cells += [f"{found.mean(name, f, _exact).value:.2f}" for f in ("cos@16", "spearman", "sign", "noise")]
         what = {"exact": "the truth", "rloo+milestones": "milestones"}.get(name, "yes" if reads else "")
         rows.append([_code(name), what, *cells])
-    return _rows(["assigner", "reads progress", "cos@1", "alone", "mixed", "cos@16", "Spearman", "sign", "noise"], rows)
+    return page.rows(
+        ["assigner", "reads progress", "cos@1", "alone", "mixed", "cos@16", "Spearman", "sign", "noise"], rows
+    )
 
 
 CONTRASTED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
@@ -142,7 +131,7 @@ def contrasts() -> str:
                 for f in ("cos@1", "mixed", "alone")
             ]
             rows.append([f"{a} - {b}", kind, *cells])
-    return _rows(["a - b", "anchors, progress", "cos@1", "mixed", "alone"], rows)
+    return page.rows(["a - b", "anchors, progress", "cos@1", "mixed", "alone"], rows)
 
 
 SHOWN = (
@@ -165,7 +154,7 @@ def kinds(figure: str) -> str:
         best = max(row[name] for name in SHOWN if name != "fitted-critic")
         cells = [f"**{row[name]:.2f}**" if row[name] == best else f"{row[name]:.2f}" for name in SHOWN]
         rows.append([row["kind"], *cells])
-    return _rows(["anchors, progress", *(f"`{name}`" for name in SHOWN)], rows)
+    return page.rows(["anchors, progress", *(f"`{name}`" for name in SHOWN)], rows)
 
 
 def stability() -> str:
@@ -183,7 +172,7 @@ def stability() -> str:
         line(f"groups of {size}", sizes, lambda s, size=size: s.size == size)  # type: ignore[misc]
     for stretch in (2, 3, 5):
         line(f"horizon {stretch} shortest ways", sizes, lambda s, h=stretch: s.stretch == h)  # type: ignore[misc]
-    return _rows(["", *(f"`{name}`" for name in names)], rows)
+    return page.rows(["", *(f"`{name}`" for name in names)], rows)
 
 
 def ranks() -> str:
@@ -200,7 +189,7 @@ def ranks() -> str:
         "six settings of `--quick`, held-out worlds": (quick, order(held_out, _exact)),
         "development worlds, held-out worlds": (order(full, _exact), order(held_out, _exact)),
     }
-    return _rows(["order of", "rank correlation"], [[k, f"{spearman(*pair):.2f}"] for k, pair in pairs.items()])
+    return page.rows(["order of", "rank correlation"], [[k, f"{spearman(*pair):.2f}"] for k, pair in pairs.items()])
 
 
 def margins(study: str, figure: str) -> str:
@@ -225,7 +214,7 @@ def margins(study: str, figure: str) -> str:
             ]
         )
     head = ["anchors, progress", "`htd`", "`exact`", "best of all", "`htd` minus it", "best without other rollouts"]
-    return _rows([*head, "`htd` minus it"], rows)
+    return page.rows([*head, "`htd` minus it"], rows)
 
 
 def worlds(study: str) -> str:
@@ -239,7 +228,7 @@ def worlds(study: str) -> str:
             for name in names
         ]
         rows.append([world, *cells])
-    return _rows(["world", *(f"`{name}`" for name in names)], rows)
+    return page.rows(["world", *(f"`{name}`" for name in names)], rows)
 
 
 def signals() -> str:
@@ -281,7 +270,7 @@ def signals() -> str:
             *each(lambda r: " / ".join(f"{farmed(r, p, 'starc'):.2f}" for p in ("potential", *paid))),
         ],
     ]
-    return _rows(["", *(name.removeprefix("agentgym/Grid-").removesuffix("-v0") for name in reports)], rows)
+    return page.rows(["", *(name.removeprefix("agentgym/Grid-").removesuffix("-v0") for name in reports)], rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {

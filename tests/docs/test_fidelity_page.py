@@ -26,7 +26,7 @@ def test_every_table_of_the_page_is_as_saved(tables: ModuleType) -> None:
 
 
 def test_every_table_is_shown_once(tables: ModuleType) -> None:
-    assert sorted(tables.named(PAGE.read_text())) == sorted(tables.TABLES)
+    assert sorted(tables.page.named(PAGE.read_text())) == sorted(tables.TABLES)
 
 
 def test_a_number_that_was_changed_by_hand_is_noticed(tables: ModuleType) -> None:
