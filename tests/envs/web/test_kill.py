@@ -21,6 +21,8 @@ from agentgym.errors import WorldError
 from tests.envs.web.pages import visit
 
 PATIENCE = 60.0
+others: set[int] = set()
+"""What ran below this process before a test: another test's, like multiprocessing's resource tracker."""
 
 
 def children(pid: int) -> set[int]:
@@ -67,6 +69,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing of earlier tests is running, and what browsers put aside from now on lies in here."""
     close_browsers()
     until(lambda: not browsers(os.getpid()), "the browser of the tests before is still there")
+    others.clear()
+    others.update(children(os.getpid()))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     return tmp_path
 
@@ -80,7 +84,7 @@ def check_nothing_stays(folder: Path) -> None:
     """After `close_browsers`, neither a process nor a folder."""
     assert left(folder), "the browser had its folders here"
     close_browsers()
-    until(lambda: not children(os.getpid()), "processes stay")
+    until(lambda: not children(os.getpid()) - others, "processes stay")
     until(lambda: not left(folder), f"folders stay: {left(folder)}")
 
 
