@@ -58,7 +58,7 @@ def run(env: ProcessEnv[Any], script: Any) -> list[dict[str, Any]]:
 
 
 SEEDS = int(os.environ.get("AGENTGYM_SEEDS", "4"))
-"""Of every page's oracle and offenders; `AGENTGYM_SEEDS=20 make test ARGS="-k oracle_and_offender"` is the long form."""
+"""Of every page's oracle and offenders; long form: `AGENTGYM_SEEDS=20 make test ARGS="-k oracle_and_offender"`."""
 
 
 def check_scripts(task: str, seeds: range) -> None:
