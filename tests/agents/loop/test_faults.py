@@ -235,13 +235,13 @@ def test_nothing_is_left_after_a_thousand_episodes_with_faults() -> None:
     """Neither a process, nor a thread, nor a file descriptor; and the table tells of every episode."""
     collect(Walker(), jobs(1), workers=1)  # multiprocessing's own helpers start once and stay
     before = held()
-    kinds = ["reset", "step", "world", "exit", "hang", "sleep:0.9", "unpicklable"]
+    kinds = ["reset", "step", "world", "exit", "hang", "sleep:2.5", "unpicklable"]
     faults = {k: kinds[k // 20 % len(kinds)] for k in range(0, 1000, 20)}
     ways: list[dict[str, Any]] = [{"workers": 8}, {"slots": 8}]
     for way in ways:
         # a process that exits, or cannot send, is the caller's own when there are no workers
         mine = {k: v for k, v in faults.items() if way == {"workers": 8} or v not in ("exit", "unpicklable")}
-        with Collector(step_timeout=0.4, **way) as collector:
+        with Collector(step_timeout=1.5, **way) as collector:
             found = Rollouts.concat(
                 [collector.collect(Walker(), jobs(250, first=k, kwargs={"faults": mine})) for k in range(0, 1000, 250)]
             )
