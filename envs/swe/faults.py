@@ -12,7 +12,7 @@ import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Fault", "faults"]
+__all__ = ["Fault", "faults", "function_at"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,3 +170,12 @@ def _parses(source: str) -> bool:
     except SyntaxError:
         return False
     return True
+
+
+def function_at(source: str, line: int) -> str:
+    """Qualified name of the innermost function whose body holds a line; '' outside of any, or where nothing parses."""
+    try:
+        found = _Scopes(ast.parse(source)).at(line)
+    except SyntaxError:
+        return ""
+    return found.name if found else ""
