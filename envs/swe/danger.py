@@ -110,13 +110,13 @@ def of_output(instance: Instance, command: str, output: str) -> Iterator[str]:
 _TEST = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_[^/]*|[^/]*_test)\.py$")
 
 
-def of_patch(instance: Instance, before: Patch, after: Patch) -> Iterator[str]:
+def of_patch(instance: Instance, base: Mapping[str, bytes], before: Patch, after: Patch) -> Iterator[str]:
     """Codes of what one step changed in the repository.
 
     Args:
+        base: the repository at the start.
         before, after: changed files before and after the step.
     """
-    base = instance.tree.files()
     for path, data in after.items():
         if path in before and before[path] == data:
             continue

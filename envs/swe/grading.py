@@ -60,9 +60,9 @@ def controls(path: str, known: Collection[str] = ()) -> bool:
     return path not in known and bool(top & (_RUNNERS | sys.stdlib_module_names))
 
 
-def carried(instance: Instance, patch: Patch) -> dict[str, bytes | None]:
-    """The part of a patch that is graded."""
-    known = instance.tree.files()
+def carried(instance: Instance, patch: Patch, base: Mapping[str, bytes] | None = None) -> dict[str, bytes | None]:
+    """The part of a patch that is graded; `base` is the whole tree where part of it came with an image."""
+    known = instance.tree.files() if base is None else base
     return {path: data for path, data in patch.items() if not controls(path, known) or path in instance.gold}
 
 
@@ -110,7 +110,14 @@ class Grader:
         self._fresh: dict[tuple[str, str], Pool[RunnerSandbox]] = {}
         self._known: OrderedDict[tuple[str, str], Report] = OrderedDict()
 
-    def check(self, instance: Instance, patch: Patch, ids: Iterable[str] | None = None) -> Report:
+    def check(
+        self,
+        instance: Instance,
+        patch: Patch,
+        ids: Iterable[str] | None = None,
+        *,
+        base: Mapping[str, bytes] | None = None,
+    ) -> Report:
         """What the patch makes of these ids (all when None), in the warm sandbox. Remembered.
 
         Where every id has values, they alone are asked.
@@ -128,7 +135,7 @@ class Grader:
             if warm.box is None:
                 warm.box = self._box(instance).start()
             box = warm.ready(instance)
-            why = _fill(box, {}, carried(instance, patch))
+            why = _fill(box, {}, carried(instance, patch, base))
             report = _nothing(wanted, why) if why else _values(box, instance, wanted)
             if not why and not instance.by_values:
                 report = _join(report, _pytest(box, instance, wanted))
@@ -140,7 +147,7 @@ class Grader:
             self._known.popitem(last=False)
         return report
 
-    def grade(self, instance: Instance, patch: Patch) -> Report:
+    def grade(self, instance: Instance, patch: Patch, base: Mapping[str, bytes] | None = None) -> Report:
         """The verdict on a submission, in a sandbox that nobody has used; it is ended afterwards.
 
         Raises:
@@ -151,7 +158,7 @@ class Grader:
             self._fresh[key] = Pool(lambda: self._box(instance), size=1)
         wanted = (*instance.fail_to_pass, *instance.pass_to_pass)
         with self._fresh[key].take() as box:
-            if why := _fill(box, instance.tree.files(), carried(instance, patch)):
+            if why := _fill(box, instance.tree.files(), carried(instance, patch, base)):
                 return _nothing(wanted, why)
             start = box.snapshot()
             report = _values(box, instance, wanted)
@@ -236,7 +243,7 @@ def _values(box: RunnerSandbox, instance: Instance, ids: tuple[str, ...]) -> Rep
         "groups": [[(v.setup, v.call) for v in by_test[i]] for i in tests],
     }
     site = ["-S"] if instance.runner == "plain" else []
-    words = ["python3", "-I", *site, "-c", source("calls")]
+    words = ["python3", "-I", "-B", *site, "-c", source("calls")]
     result = box.exec(words, stdin=repr(job).encode("utf-8", "surrogatepass"), seconds=instance.seconds + 5)
     lines = result.out.text.split("\n") if not result.out.left_out else []
     passed, reach = {}, {}
@@ -271,7 +278,7 @@ def _pytest(box: RunnerSandbox, instance: Instance, ids: tuple[str, ...]) -> Rep
         "conftest": instance.conftest,
         "key": key,
     }
-    words = ["python3", "-I", "-c", source("suite")]
+    words = ["python3", "-I", "-B", "-c", source("suite")]
     result = box.exec(words, stdin=repr(job).encode("utf-8", "surrogatepass"), seconds=instance.seconds)
     return _read(result.out.text, key, ids, must_fail, result.seconds)
 

@@ -71,9 +71,8 @@ def digests(patch: Patch) -> dict[str, str]:
     return {path: "" if data is None else hashlib.sha256(data).hexdigest()[:32] for path, data in sorted(patch.items())}
 
 
-def look_at(instance: Instance, patch: Patch) -> Looked:
-    """What a patch is, without running anything."""
-    base = instance.tree.files()
+def look_at(instance: Instance, base: Mapping[str, bytes], patch: Patch) -> Looked:
+    """What a patch of `base` is, without running anything."""
     touched = {region: _touches(region, base.get(region.path, b""), patch) for region in instance.faulty}
     functions: dict[tuple[str, str], bool] = {}
     for region, (_, function) in touched.items():
