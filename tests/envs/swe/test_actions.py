@@ -90,7 +90,8 @@ def test_any_text_is_an_action_or_refused(text: str) -> None:
         try:
             assert parse(each).tool in TOOLS
         except BadAction as why:
-            assert str(why)
+            message = str(why)
+            assert message
 
 
 @given(st.text(min_size=1).filter(lambda s: s.strip() and "\0" not in s))

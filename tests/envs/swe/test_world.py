@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -18,6 +19,7 @@ import agentgym
 from agentgym.check.hostile import STRINGS
 from agentgym.containers import choose
 from agentgym.env import ProcessEnv
+from agentgym.envs.swe import world
 from agentgym.envs.swe.actions import call
 from agentgym.envs.swe.danger import BAIT
 from agentgym.envs.swe.make import Listed, Smoke, bugs_env, smoke_env, swe_env
@@ -68,7 +70,7 @@ def test_read_shows_lines_and_says_how_many_there_are(opened: Open) -> None:
 def test_edit_needs_a_text_that_stands_once(opened: Open) -> None:
     env = opened(SMALL)
     before = env.peek()
-    for search, why in (("no such text", "does not stand"), ("= 0", "stands 2 times")):
+    for search, why in (("no such text", "does not stand"), ("= 0", "stands 3 times")):
         _, info = do(env, "edit", path=PATH, search=search, replace="x")
         assert not info["process"]["grounded"]
         assert why in info["error"]
@@ -105,7 +107,7 @@ def test_a_command_without_end_is_ended(wrap: str) -> None:
     env = swe_env("test", [SMALL], backend=wrap, seconds=0.5)
     try:
         env.reset(seed=0)
-        text, info = do(env, "bash", command="sleep 1000 & while true; do :; done")
+        text, _info = do(env, "bash", command="sleep 1000 & while true; do :; done")
         assert "ran out of time" in text
         text, _ = do(env, "bash", command="ps -e -o comm= | grep -c -e sleep -e bash")
         assert text.splitlines()[-1] in ("1", "2")  # the very shell that asks
@@ -153,7 +155,7 @@ def test_a_repair_step_by_step(opened: Open) -> None:
     assert info["process"]["progress"] == pytest.approx(0.9)
     assert {"edited", "parses", "tests_1", "tests_2", "tests_3", "kept"} <= reached(env, info)
     assert not info["success"]
-    observation, reward, terminated, _, info = env.step(call("submit"))
+    _observation, reward, terminated, _, info = env.step(call("submit"))
     assert (reward, terminated, info["success"], info["process"]["progress"]) == (1.0, True, True, 1.0)
     assert not info["process"]["danger"]
 
@@ -211,7 +213,7 @@ def test_a_snapshot_brings_back_files_and_signals(opened: Open) -> None:
     saved = env.snapshot()
     there = env.peek()
     do(env, "bash", command=f"echo x >> {PATH}; echo y > new.py")
-    _, info = env.restore(saved)
+    _, _info = env.restore(saved)
     assert env.peek() == there
     text, _ = do(env, "bash", command="ls")
     assert "new.py" not in text
@@ -278,8 +280,11 @@ def test_hidden_tests_are_nowhere_in_the_agents_sandbox(opened: Open) -> None:
     instance = bug("slug")
     env = opened(instance)
     do(env, "edit", path="slug.py", search="def slug", replace="# edited\ndef slug")
-    text, _ = do(env, "bash", command="grep -rl 'test_runs_become_one_dash' / 2>/dev/null | grep -v ^/proc; echo END")
-    assert text.split("\n")[1:] == ["END"]
+    where = "/work /tmp /dev/shm /run /var /etc /proc/1/fd"
+    text, _ = do(
+        env, "bash", command=f"grep -rls 'test_runs_become_one_dash' {where}; env | grep -c runs_become; echo END"
+    )
+    assert text.split("\n")[1:] == ["0", "END"]
 
 
 # ---------------------------------------------------------------------- making, and what can break
@@ -288,8 +293,6 @@ def test_hidden_tests_are_nowhere_in_the_agents_sandbox(opened: Open) -> None:
 def test_the_ids_are_registered_and_take_a_split() -> None:
     assert {e.id for e in agentgym.registration.catalogue("swe")} >= {"agentgym/SWE-Smoke-v0", "agentgym/SWE-Bugs-v0"}
     for split in ("train", "held_out"):
-        import numpy as np
-
         smokes = Smoke(split)  # type: ignore[arg-type]
         drawn = smokes.draw(np.random.default_rng(0))
         assert smokes.instance(drawn).split == split
@@ -358,6 +361,12 @@ def test_without_a_back_end_it_refuses_and_says_what_to_install(monkeypatch: pyt
     monkeypatch.setattr(choose.bubblewrap, "refusal", lambda: "bubblewrap is not installed; apt-get install bubblewrap")
     with pytest.raises(UsageError, match="apt-get install bubblewrap"):
         gymnasium.make("agentgym/SWE-Smoke-v0")
+
+
+def test_bubblewrap_is_refused_where_it_would_show_the_hidden_tests(wrap: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world, "_HOME", Path("/usr/lib/python3/dist-packages/agentgym"))
+    with pytest.raises(UsageError, match="virtual environment"):
+        swe_env("test", [SMALL], backend=wrap)
 
 
 def test_a_full_disk_is_told_and_nothing_is_lost(opened: Open) -> None:
