@@ -12,7 +12,7 @@ import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Fault", "faults"]
+__all__ = ["Fault", "faults", "function_at", "spans"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,3 +170,32 @@ def _parses(source: str) -> bool:
     except SyntaxError:
         return False
     return True
+
+
+def function_at(source: str, line: int) -> str:
+    """Qualified name of the innermost function whose body holds a line; '' outside of any, or where nothing parses."""
+    try:
+        found = _Scopes(ast.parse(source)).at(line)
+    except SyntaxError:
+        return ""
+    return found.name if found else ""
+
+
+def spans(source: str) -> dict[str, tuple[int, int]]:
+    """Qualified name of each function -> its first and last line, the head included; empty where nothing parses."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return {}
+    return {name: (node.lineno, node.end_lineno or node.lineno) for name, node in _functions(tree, "")}
+
+
+def _functions(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            name = f"{prefix}{child.name}"
+            if not isinstance(child, ast.ClassDef):
+                yield name, child
+            yield from _functions(child, f"{name}.")
+        else:
+            yield from _functions(child, prefix)

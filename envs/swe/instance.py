@@ -21,10 +21,11 @@ from typing import Any, Literal, TypeVar, get_args
 from agentgym.envs.swe.tree import Files, TarFile, Tree, in_tree
 from agentgym.errors import UsageError
 
-__all__ = ["GROUPS", "SOURCES", "BadInstance", "Instance", "Region", "Source", "Split", "Value"]
+__all__ = ["GROUPS", "SOURCES", "BadInstance", "Instance", "Region", "Runner", "Source", "Split", "Value"]
 
 Source = Literal["smoke", "bugs", "release", "mutant", "swebench"]
 Split = Literal["train", "held_out"]
+Runner = Literal["pytest", "plain"]
 SOURCES: tuple[Source, ...] = get_args(Source)
 GROUPS = 3
 """Parts of FAIL_TO_PASS that are a milestone each."""
@@ -95,6 +96,7 @@ class Instance:
         conftest: the hidden tests need their own ``conftest.py``; without it pytest gets ``--noconftest``.
         seconds: time limit of one run of all tests.
         values: out-of-process checks; where each id has one, they alone tell progress, and grading needs both.
+        runner: ``pytest``; or ``plain``: visible tests are functions without arguments, and values alone grade.
         image: name of the sandbox image (Docker).
         seed: folder of the image that holds the rest of the tree; '' for none.
         split: train or held_out.
@@ -116,6 +118,7 @@ class Instance:
     conftest: bool = False
     seconds: float = 60.0
     values: tuple[Value, ...] = ()
+    runner: Runner = "pytest"
     image: str = "agentgym/swe"
     seed: str = ""
     split: Split = "train"
@@ -166,6 +169,7 @@ class Instance:
             "conftest": self.conftest,
             "seconds": self.seconds,
             "values": [{f.name: getattr(v, f.name) for f in fields(v)} for v in self.values],
+            "runner": self.runner,
             "image": self.image,
             "seed": self.seed,
             "split": self.split,
@@ -211,6 +215,10 @@ class Instance:
             raise bad("source", f"expected one of {SOURCES}, got {self.source!r}")
         if self.split not in get_args(Split):
             raise bad("split", f"expected one of {get_args(Split)}, got {self.split!r}")
+        if self.runner not in get_args(Runner):
+            raise bad("runner", f"expected one of {get_args(Runner)}, got {self.runner!r}")
+        if self.runner == "plain" and not self.by_values:
+            raise bad("runner", "'plain' needs a value for every id: nothing else would grade")
         if not self.statement.strip():
             raise bad("statement", "is empty: the agent would not know what to do")
         for name in ("tests", "gold"):
@@ -374,6 +382,7 @@ _READERS: dict[str, Callable[[_Reader, str], Any]] = {
     "conftest": _Reader.flag,
     "seconds": _Reader.number,
     "values": lambda reader, name: reader.items(Value)(name),
+    "runner": _Reader.text,
     "image": _Reader.text,
     "seed": _Reader.text,
     "split": _Reader.text,

@@ -1,0 +1,25 @@
+"""The ids of the SWE family; imports neither a sandbox nor any instance."""
+
+from __future__ import annotations
+
+from agentgym import registration
+
+__all__ = ["register"]
+
+
+def register() -> None:
+    """Register all ids of the family (entry point of the group ``agentgym.envs``)."""
+    registration.register(
+        "agentgym/SWE-Smoke-v0",
+        "agentgym.envs.swe.make:smoke_env",
+        family="swe",
+        summary="repair one line of a small function, made by number",
+        extra="swe",
+    )
+    registration.register(
+        "agentgym/SWE-Bugs-v0",
+        "agentgym.envs.swe.make:bugs_env",
+        family="swe",
+        summary="repair a hand-written bug in a small module",
+        extra="swe",
+    )
