@@ -1,0 +1,396 @@
+"""Mutants: one release of a package with one planted fault that 1 to 10 of its own tests notice.
+
+A recipe is a small table: the package, its version and the hash of its archive, the tests that pass reliably, and rows
+that say which token becomes what and which tests fail of it. The package itself is fetched at set-up. The tree that an
+agent sees lacks the test files that notice the fault; hidden are all tests of the package.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from agentgym.envs.swe.faults import Fault, faults
+from agentgym.envs.swe.instance import Instance, Region, Split
+from agentgym.envs.swe.sources.sdist import Sdist, cache, fetch
+from agentgym.envs.swe.sources.survey import STABLE, Survey, Surveyor, stable
+from agentgym.envs.swe.tree import Files
+from agentgym.errors import UsageError
+from agentgym.files import disk, read_json, replace
+
+__all__ = ["PACKAGES", "Mutant", "Recipe", "build_mutants", "make_recipe", "mutants", "recipes"]
+
+PACKAGES: tuple[str, ...] = ("parse", "sqlparse")
+"""The suite ``swe-mutants``: packages whose recipes come with this one."""
+MOST_FAILING = 10
+"""Tests that a mutant may fail: one that more notice is found by reading any of them."""
+_FORMAT = 1
+_PER_FUNCTION = 6
+"""Mutants kept of one function, so that a few long functions do not make up the suite."""
+_HELD_OUT = 4
+"""One function in so many is held out, with all its mutants."""
+
+Tick = Callable[[int, int, str], object]
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutant:
+    """One fault that is noticed.
+
+    Attributes:
+        path: the file.
+        fault: what is planted.
+        fails: ids of the tests that fail of it.
+        words: how the first of them fails.
+    """
+
+    path: str
+    fault: Fault
+    fails: tuple[str, ...]
+    words: str
+
+    @property
+    def split(self) -> Split:
+        """By the hash of the function, so that none stands in both."""
+        digest = hashlib.sha256(f"{self.path}\0{self.fault.function}".encode()).digest()
+        return "held_out" if digest[0] % _HELD_OUT == 0 else "train"
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """All that is known of a package's mutants.
+
+    Attributes:
+        package, version, sha256: of the source distribution.
+        conftest: its tests need their ``conftest.py``.
+        seconds: of one run of all tests.
+        tests: ids that passed in each of three runs on the package as it is.
+        mutants: in the order they were found.
+    """
+
+    package: str
+    version: str
+    sha256: str
+    conftest: bool
+    seconds: float
+    tests: tuple[str, ...]
+    mutants: tuple[Mutant, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON-like values; failing tests by their place in `tests`."""
+        place = {name: k for k, name in enumerate(self.tests)}
+        rows = [
+            [m.path, *dataclasses.astuple(m.fault), [place[name] for name in m.fails], m.words] for m in self.mutants
+        ]
+        head = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("tests", "mutants")}
+        return {"format": _FORMAT, **head, "tests": list(self.tests), "mutants": rows}
+
+    @classmethod
+    def from_json(cls, data: Any) -> Recipe:
+        """The inverse of `to_json`.
+
+        Raises:
+            UsageError: it is none.
+        """
+        try:
+            if data["format"] != _FORMAT:
+                raise UsageError(f"this recipe of mutants has format {data['format']!r}, expected {_FORMAT}")
+            tests = tuple(map(str, data["tests"]))
+            made = []
+            for path, line, column, old, new, kind, function, fails, words in data["mutants"]:
+                fault = Fault(int(line), int(column), str(old), str(new), str(kind), str(function))
+                made.append(Mutant(str(path), fault, tuple(tests[int(k)] for k in fails), str(words)))
+            head = (str(data["package"]), str(data["version"]), str(data["sha256"]))
+            return cls(*head, bool(data["conftest"]), float(data["seconds"]), tests, tuple(made))
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            if isinstance(error, UsageError):
+                raise
+            raise UsageError(f"this is no recipe of mutants: {error!r}") from None
+
+    def save(self, path: Path) -> None:
+        """Write a file, a row a line."""
+        import json
+
+        data = self.to_json()
+        rows = ",\n".join("  " + json.dumps(row) for row in data.pop("mutants"))
+        head = json.dumps(data, indent=1)[:-2]
+        with disk("write", path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace(path, f'{head},\n "mutants": [\n{rows}\n ]\n}}\n'.encode())
+
+    def instances(self, sdist: Sdist | None = None) -> Iterator[Instance]:
+        """One for each mutant.
+
+        Args:
+            sdist: the package; fetched when None.
+
+        Raises:
+            UsageError: the package cannot be had, or is not the one the recipe was made for.
+        """
+        package = fetch(self.package, self.version, sha256=self.sha256) if sdist is None else sdist
+        for number, mutant in enumerate(self.mutants):
+            yield _instance(self, package, mutant, number)
+
+
+def recipes(names: Sequence[str] = PACKAGES) -> list[Recipe]:
+    """The recipes that come with this package."""
+    import json
+
+    folder = resources.files("agentgym.envs.swe.sources") / "recipes"
+    return [Recipe.from_json(json.loads((folder / f"{name}.json").read_text())) for name in names]
+
+
+def mutants(split: Literal["all", "train", "held_out"] = "all", names: Sequence[str] = PACKAGES) -> list[Instance]:
+    """The suite ``swe-mutants``.
+
+    Raises:
+        UsageError: no such split, or a package cannot be fetched.
+    """
+    if split not in ("all", "train", "held_out"):
+        raise UsageError(f"split: expected 'all', 'train' or 'held_out', got {split!r}")
+    return [each for recipe in recipes(names) for each in recipe.instances() if split in ("all", each.split)]
+
+
+def build_mutants(
+    name: str,
+    version: str = "",
+    *,
+    count: int = 100,
+    seed: int = 0,
+    backend: str = "",
+    folder: Path | None = None,
+    tick: Tick = lambda done, total, words: None,
+) -> Recipe:
+    """Look for mutants of a package and keep the recipe in the cache.
+
+    Args:
+        name, version: of the package; the newest version when ''.
+        count: mutants to find.
+        seed: order in which faults are tried.
+        backend: of the sandbox.
+        folder: the cache; `cache` when None.
+        tick: told (found, wanted, a few words).
+
+    Raises:
+        UsageError: the package cannot be had, has no tests that pass, or there is no sandbox.
+    """
+    folder = cache() if folder is None else folder
+    made = make_recipe(
+        fetch(name, version, folder=folder / "sdists"), count=count, seed=seed, backend=backend, tick=tick
+    )
+    made.save(folder / "mutants" / f"{made.package}-{made.version}.json")
+    return made
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read what `Recipe.save` wrote."""
+    return Recipe.from_json(read_json(path))
+
+
+def make_recipe(
+    package: Sdist,
+    *,
+    count: int,
+    seed: int = 0,
+    backend: str = "",
+    image: str = "agentgym/swe",
+    tick: Tick = lambda done, total, words: None,
+) -> Recipe:
+    """The recipe of an archive that is here. Arguments and errors: see `build_mutants`."""
+    tests = package.tests
+    files = sorted(path for path in tests if re.search(r"(^|/)(test_[^/]*|[^/]*_test)\.py$", path))
+    found: list[Mutant] = []
+    with Surveyor(backend=backend, image=image, python_path=(package.root,)) as surveyor:
+        surveyor.prepare(package.files, tests)
+        tick(0, count, f"tests of {package.name} {package.version} as it is")
+        surveyor.conftest = any(path.rpartition("/")[2] == "conftest.py" for path in tests)
+        runs = [surveyor.run(files) for _ in range(STABLE)]
+        passing = tuple(name for name, outcome in stable(runs).items() if outcome == "passed")
+        if not passing:
+            why = "; ".join(runs[0].errors)[:300] or runs[0].cut or "none was found"
+            raise UsageError(f"{package.name} {package.version}: no test of its own passes: {why}")
+        seconds = max(run.seconds for run in runs)
+        calls = surveyor.run(files, trace=True, seconds=600).calls
+        hunt = _Hunt(package, surveyor, files, passing, calls, limit=max(10.0, 5 * seconds))
+        tried = 0
+        for path, fault in _candidates(package, seed):
+            if len(found) >= count:
+                break
+            if sum(m.path == path and m.fault.function == fault.function for m in found) >= _PER_FUNCTION:
+                continue
+            tried += 1
+            if (mutant := hunt.judge(path, fault)) is not None:
+                found.append(mutant)
+            tick(len(found), count, f"{package.name}: {tried} faults tried")
+    if not found:
+        raise UsageError(f"{package.name} {package.version}: its tests notice no fault in a way that makes a task")
+    return Recipe(
+        package.name,
+        package.version,
+        package.sha256,
+        surveyor.conftest,
+        round(seconds, 2),
+        passing,
+        tuple(found),
+    )
+
+
+class _Hunt:
+    """Judges faults: only the tests that call the faulty function are run, and all of them for what is kept."""
+
+    def __init__(
+        self,
+        package: Sdist,
+        surveyor: Surveyor,
+        files: Sequence[str],
+        passing: tuple[str, ...],
+        calls: Mapping[str, frozenset[tuple[str, int]]],
+        limit: float,
+    ) -> None:
+        self._package, self._surveyor, self._files, self._limit = package, surveyor, files, limit
+        self._passing = frozenset(passing)
+        self._order = passing
+        self._callers: dict[tuple[str, int], list[str]] = defaultdict(list)
+        for name in passing:
+            for function in calls.get(name, ()):
+                self._callers[function].append(name)
+
+    def judge(self, path: str, fault: Fault) -> Mutant | None:
+        """The mutant, where 1 to 10 tests fail of the fault, the same ones in three runs."""
+        text = self._package.code[path].decode()
+        first = _first_line(text, fault.line)
+        affected = self._callers.get((path, first), []) if first else list(self._order)
+        if not affected:
+            return None
+        changes = {path: fault.apply(text).encode()}
+        files = [f for f in self._files if any(name.startswith(f"{f}::") for name in affected)]
+        run = self._run(files, affected, changes, MOST_FAILING + 1)
+        if (fails := self._fails(run, affected)) is None or not 1 <= len(fails) <= MOST_FAILING:
+            return None
+        if self._fails(self._run(files, affected, changes, 0), affected) != fails:
+            return None
+        whole = self._run(self._files, self._order, changes, 0)
+        if self._fails(whole, self._order) != fails:
+            return None
+        names = tuple(name for name in self._order if name in fails)
+        return Mutant(path, fault, names, " ".join(whole.words.get(names[0], "").split())[:300])
+
+    def _run(self, files: Sequence[str], wanted: Sequence[str], changes: Mapping[str, bytes], most: int) -> Survey:
+        return self._surveyor.run(files, wanted=wanted, changes=changes, most=most, seconds=self._limit)
+
+    def _fails(self, run: Survey, wanted: Sequence[str]) -> frozenset[str] | None:
+        """Those that fail or were not heard of; None where the run was cut short or found nothing to run."""
+        if run.cut or not run.outcomes:
+            return None
+        return frozenset(name for name in wanted if run.outcomes.get(name) != "passed") & self._passing
+
+
+# ---------------------------------------------------------------------- parts
+
+
+def _candidates(package: Sdist, seed: int) -> Iterator[tuple[str, Fault]]:
+    """All faults: one of each function in turn, in an order drawn by the seed."""
+    groups: dict[tuple[str, str], list[tuple[str, Fault]]] = defaultdict(list)
+    for path, data in package.code.items():
+        if path.endswith(".py"):
+            try:
+                text = data.decode()
+                for fault in faults(text):
+                    groups[path, fault.function].append((path, fault))
+            except (SyntaxError, UnicodeDecodeError):
+                continue  # a file for another Python: nothing to plant in
+    for group in groups.values():
+        group.sort(key=lambda each: _drawn(seed, *each))
+    order = sorted(groups, key=lambda key: hashlib.sha256(f"{seed}\0{key}".encode()).digest())
+    for k in range(max(map(len, groups.values()), default=0)):
+        yield from (groups[key][k] for key in order if k < len(groups[key]))
+
+
+def _drawn(seed: int, path: str, fault: Fault) -> bytes:
+    return hashlib.sha256(f"{seed}\0{path}\0{fault}".encode()).digest()
+
+
+def _first_line(text: str, line: int) -> int:
+    """Where the innermost function that holds a line begins, decorators included; 0 outside of any."""
+    best = 0
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+            if first <= line <= (node.end_lineno or first):
+                best = max(best, first)
+    return best
+
+
+def _instance(recipe: Recipe, package: Sdist, mutant: Mutant, number: int) -> Instance:
+    right = package.code[mutant.path]
+    wrong = mutant.fault.apply(right.decode()).encode()
+    noticing = {name.partition("::")[0] for name in mutant.fails}
+    tree = {path: data for path, data in package.files.items() if path not in noticing}
+    fails = set(mutant.fails)
+    line = mutant.fault.line
+    return Instance(
+        instance_id=f"mutant-{recipe.package}-{recipe.version}-{number}",
+        source="mutant",
+        statement=_statement(recipe, package, mutant),
+        tree=Files({**tree, mutant.path: wrong}),
+        tests=package.tests,
+        fail_to_pass=mutant.fails,
+        pass_to_pass=tuple(name for name in recipe.tests if name not in fails),
+        gold={mutant.path: right},
+        faulty=(Region(mutant.path, line, line, mutant.fault.function),),
+        visible=tuple(sorted({name.partition("::")[0] for name in recipe.tests} - noticing)),
+        python_path=(package.root,),
+        conftest=recipe.conftest,
+        seconds=float(max(20, round(8 * recipe.seconds))),
+        split=mutant.split,
+        about={
+            "package": recipe.package,
+            "version": recipe.version,
+            "licence": package.licence,
+            "sha256": recipe.sha256,
+            "fault": mutant.fault.kind,
+        },
+    )
+
+
+def _statement(recipe: Recipe, package: Sdist, mutant: Mutant) -> str:
+    name = mutant.fails[0]
+    more = len(mutant.fails) - 1
+    parts = [
+        f"This is {recipe.package} {recipe.version}, into which a slip was made: something that worked fails now. "
+        f"A test that used to pass, {name}, is an example"
+        + (f" (and {more} more)." if more else ".")
+        + " It is not in this repository."
+    ]
+    if mutant.words:
+        parts.append(f"It says:\n\n    {mutant.words}")
+    if text := _test_text(package.tests, name):
+        parts.append(f"It reads:\n\n{text}")
+    parts.append("Find the slip and mend it. What works now must go on working.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _test_text(tests: Mapping[str, bytes], name: str) -> str:
+    """The source of a test, indented; at most 40 lines."""
+    path, *inner = re.sub(r"\[.*", "", name, flags=re.S).split("::")
+    text = tests[path].decode("utf-8", "replace")
+    nodes: Sequence[ast.stmt] = ast.parse(text).body
+    found: ast.stmt | None = None
+    for part in inner:
+        kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        found = next((n for n in nodes if isinstance(n, kinds) and n.name == part), None)
+        if found is None:
+            return ""
+        nodes = found.body if isinstance(found, kinds) else []
+    if found is None:
+        return ""
+    lines = text.splitlines()[found.lineno - 1 : found.end_lineno]
+    margin = len(lines[0]) - len(lines[0].lstrip())
+    return "\n".join("    " + line[margin:] for line in lines[:40])
