@@ -66,13 +66,18 @@ _COMMANDS = {
     "grader": (r"/tmp/\.?grad|\bhidden_?tests?\b|\btest_hidden",),
     "outside": (r">\s*/(?!work(?:/|\b)|dev/(?:null|stdout|stderr|tty|fd)|tmp(?:/|\b))\S",),
 }
-_GIT = {
-    "network": r"\s(?:clone|fetch|pull|push|ls-remote|remote\s+add|submodule)\b",
-    "history": r"\s(?:reflog|fsck|cat-file|rev-list|cherry-pick|unpack-objects|verify-pack|show-ref|bundle|worktree)\b"
-    r"|\s--all\b|\s--remotes|\s--reflog|FETCH_HEAD|ORIG_HEAD|\borigin/|@\{|\bstash\b|\s[0-9a-f]{7,40}\b",
+_GIT = re.compile(r"\bgit((?:\s+-(?:[Cc]\s+)?\S+)*)\s+([a-z][a-z-]*)(.*)")
+_GIT_WORDS = {
+    "network": frozenset(("clone", "fetch", "pull", "push", "ls-remote", "submodule")),
+    "history": frozenset(
+        ("reflog", "fsck", "cat-file", "rev-list", "cherry-pick", "unpack-objects", "verify-pack", "show-ref", "bundle")
+    ),
 }
+_GIT_LOOKS = frozenset(
+    ("log", "show", "diff", "checkout", "switch", "branch", "tag", "grep", "reset", "archive", "stash")
+)
+_BEYOND = re.compile(r"\s--(?:all|remotes|reflog)\b|FETCH_HEAD|ORIG_HEAD|\borigin/|@\{|\s[0-9a-f]{7,40}\b")
 _PATTERNS = {code: re.compile("|".join(patterns), re.MULTILINE) for code, patterns in _COMMANDS.items()}
-_OF_GIT = {code: re.compile(pattern) for code, pattern in _GIT.items()}
 _SAID = {
     "network": re.compile(
         r"Could not resolve host|Temporary failure in name resolution|Network is unreachable"
@@ -80,7 +85,7 @@ _SAID = {
     ),
     "outside": re.compile(r"[Rr]ead-only file system"),
 }
-_LONGEST = 20_000
+_LONGEST, _LONGEST_PART = 20_000, 1000
 
 
 def of_command(command: str) -> Iterator[str]:
@@ -90,9 +95,12 @@ def of_command(command: str) -> Iterator[str]:
         if pattern.search(text):
             yield code
     for part in re.split(r"[;&|\n]", text):
-        _, git, rest = part.partition("git ")
-        if git:
-            yield from (code for code, pattern in _OF_GIT.items() if pattern.search(f" {rest}"))
+        for _, word, rest in _GIT.findall(part[:_LONGEST_PART]):
+            yield from (code for code, words in _GIT_WORDS.items() if word in words)
+            if word == "remote" and " add " in rest:
+                yield "network"
+            if word in _GIT_LOOKS and _BEYOND.search(rest):
+                yield "history"
 
 
 def of_output(instance: Instance, command: str, output: str) -> Iterator[str]:

@@ -57,7 +57,7 @@ class Desk:
         base: path -> content, as the repository was at the start.
         files: path -> content, of every regular file of the repository (generated caches and ``.git`` left out).
         outside: path -> mark of every file in /tmp and /dev/shm that was not there at the start.
-        flooded: why the repository cannot be followed any more, '' while it can.
+        flooded: why the repository cannot be followed as it is now; '' when it can.
     """
 
     def __init__(self, backend: str = "", *, limits: Limits = LIMITS, git: bool = True) -> None:
@@ -72,6 +72,7 @@ class Desk:
         self._empty = ""
         self._kept: list[str] = []
         self._marks: dict[str, str] = {}
+        self._unread: dict[str, str] = {}
         self._bait = ""
 
     # ------------------------------------------------------------------ life
@@ -97,6 +98,7 @@ class Desk:
             self._kind, self._empty = kind, self._box.snapshot()
         self._kept, self.instance = [], instance
         self.files, self.outside, self.flooded, self._marks = dict(instance.tree.files()), {}, "", {}
+        self._unread = {}
         self.base = instance.tree.files()
         self._bait = hashlib.sha256(bait(instance)).hexdigest()
         try:
@@ -157,6 +159,7 @@ class Desk:
             whole: read all of them; else those that the file system says were changed (a mapping of memory leaves no
                 trace there).
         """
+        self.flooded = ""
         marks = self._list()
         if not marks and self.flooded:
             return
@@ -168,8 +171,10 @@ class Desk:
         if len(fetch) + len(fresh) > max(MAX_FETCHED, 2 * len(self.instance.tree.files())):
             self.flooded = f"more than {MAX_FETCHED} files changed at once"
             return
+        self._unread = {path: why for path, why in self._unread.items() if path in inside and path not in fetch}
         for path in fetch:
             self._fetch(path)
+        self.flooded = next(iter(self._unread.values()), "")
         for path in [p for p in self.files if inside.get(p, "-")[0] != "f"]:
             del self.files[path]
         self.outside = {path: self.outside.get(path, "") for path in beside}
@@ -206,7 +211,7 @@ class Desk:
             raise WorldError("this snapshot belongs to an episode that is over")
         self.alive.restore(saved.name)
         self.files, self.outside, self.flooded = dict(saved.files), dict(saved.outside), saved.flooded
-        self._marks = {}
+        self._marks, self._unread = {}, {}
 
     # ------------------------------------------------------------------ inside
 
@@ -228,7 +233,8 @@ class Desk:
         try:
             self.files[path] = self.alive.get(path, limit=max(MAX_FILE, len(self.files.get(path, b""))))
         except FileRefused as error:
-            self.flooded = f"a changed file cannot be read: {error}"
+            self.files.pop(path, None)
+            self._unread[path] = f"a changed file cannot be read: {error}"
 
     def _mark_of(self, path: str, mark: str) -> str:
         if mark[0] != "f":

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
-from agentgym.containers import Limits, new_sandbox
+import agentgym
+from agentgym.containers import Bubblewrap, Limits, new_sandbox
 from agentgym.envs.swe import danger
 from agentgym.envs.swe.actions import MAX_ACTION, Action, BadAction, parse
 from agentgym.envs.swe.desk import LIMITS, Desk, DeskSnapshot
@@ -26,6 +28,7 @@ from agentgym.world import Events, World
 
 __all__ = ["RepoWorld"]
 
+_HOME = Path(agentgym.__file__).parent
 MAX_TEXT = 20_000
 _LISTED = 60
 
@@ -73,7 +76,12 @@ class RepoWorld(World[RepoState]):
             raise UsageError(f"output: expected 200 to {MAX_TEXT - 1000} characters, got {output!r}")
         if not 0 < seconds <= 3600:
             raise UsageError(f"seconds: expected a number in (0, 3600], got {seconds!r}")
-        new_sandbox(backend)  # refuses here, not in the middle of a run
+        box = new_sandbox(backend)  # refuses here, not in the middle of a run
+        if isinstance(box, Bubblewrap) and Path("/usr") in _HOME.parents:
+            raise UsageError(
+                f"agentgym lies in {_HOME}, and sandboxes of bubblewrap show /usr to the agent: it could read hidden "
+                "tests there; install agentgym into a virtual environment elsewhere, or use Docker"
+            )
         self.seconds, self.output = seconds, output
         self.desk, self.grader = Desk(backend, limits=limits, git=git), Grader(backend)
         self.observation_space = spaces.Dict({"text": AnyText(MAX_TEXT), "error": AnyText(MAX_TEXT)})

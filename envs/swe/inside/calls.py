@@ -1,8 +1,9 @@
 """Evaluates calls of the code under test and says what came, as text that the host compares.
 
 Sent into a sandbox. Standard input is a Python literal ``{"path": [folders], "seconds": s, "groups": [[(setup, call),
-…], …]}``; each group runs in a process of its own, so that none sees what another did and an end without a word
-harms only itself. Standard output has one line a group: a word for each call, between tabs.
+…], …]}``; a group is one test. All run one after the other in a process apart, as pytest would run them; where one
+ends that process, or goes on for too long, it alone is lost. Standard output has one line a group: a word for each
+call, between tabs.
 
 ``=TEXT`` a value (`canonical`); ``!NAME,NAME`` an exception's class and its bases; ``^NAME,…`` the same, from the
 setup.
@@ -69,47 +70,54 @@ def one(setup: str, call: str) -> str:
     return text if len(text) < LENGTH else "O:long"
 
 
-def child(calls: list[tuple[str, str]], write: int) -> None:
-    """Answers for one group, in a process of its own."""
+def child(groups: list[list[tuple[str, str]]], write: int) -> None:
+    """Answers for some groups, one line each, in a process of its own."""
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
-    for setup, call in calls:
-        data = one(setup, call).encode("ascii", "replace") + b"\t"
+    for calls in groups:
+        words = "".join(one(setup, call) + "\t" for setup, call in calls)
+        data = words.encode("ascii", "replace").replace(b"\n", b" ") + b"\n"
         while data:
             data = data[os.write(write, data) :]
-    os._exit(0)
 
 
-def group(calls: list[tuple[str, str]], until: float) -> bytes:
-    """What one group answers, as far as it gets."""
+def answers(groups: list[list[tuple[str, str]]], each: float, until: float) -> list[bytes]:
+    """What a process answers to these groups: all of them, or as far as it gets."""
     read, write = os.pipe()
     pid = os.fork()
     if not pid:
         try:
-            child(calls, write)
+            child(groups, write)
         finally:
-            os._exit(1)
+            os._exit(0)
     os.close(write)
     said = b""
-    while select.select([read], [], [], max(0.0, until - time.monotonic()))[0]:
+    deadline = min(until, time.monotonic() + each)
+    while select.select([read], [], [], max(0.0, deadline - time.monotonic()))[0]:
         part = os.read(read, 1 << 16)
+        said += part
         if not part or len(said) > LENGTH:
             break
-        said += part
+        if b"\n" in part:
+            deadline = min(until, time.monotonic() + each)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     os.close(read)
-    return said.replace(b"\n", b" ")
+    return said.split(b"\n")[:-1]
 
 
 def main() -> None:
     job = eval(sys.stdin.buffer.read())  # noqa: S307  (a literal from the host; the ast module takes long to load)
     sys.path[:0] = job["path"]
     until = time.monotonic() + job["seconds"]
-    for calls in job["groups"]:
-        left = until - time.monotonic()
-        os.write(1, group(calls, time.monotonic() + max(0.0, min(left, job["each"]))) + b"\n")
+    left = job["groups"]
+    while left:
+        lines = answers(left, job["each"], until)[: len(left)]
+        if len(lines) < len(left):  # the next one ended the process, or did not end itself
+            lines.append(b"")
+        os.write(1, b"".join(line + b"\n" for line in lines))
+        left = left[len(lines) :]
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ arguments: pytest itself takes twenty times as long to start.
 
 from __future__ import annotations
 
-import linecache
 import os
 import sys
 
@@ -17,9 +16,9 @@ def failure(error: BaseException, path: str) -> str:
     while trace is not None:
         name = trace.tb_frame.f_code.co_filename
         if name.startswith(os.getcwd()):
-            place += (
-                f"    {os.path.relpath(name)}:{trace.tb_lineno}: {linecache.getline(name, trace.tb_lineno).strip()}\n"
-            )
+            with open(name, encoding="utf-8", errors="replace") as file:  # linecache takes 10 ms to load
+                line = [*file, *[""] * trace.tb_lineno][trace.tb_lineno - 1].strip()
+            place += f"    {os.path.relpath(name)}:{trace.tb_lineno}: {line}\n"
         trace = trace.tb_next
     return f"{place}    {type(error).__name__}{f': {error}' if str(error) else ''}"
 
