@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from agentgym.envs.swe.faults import Fault, faults
 from agentgym.envs.swe.instance import Instance, Region, Split
+from agentgym.envs.swe.lsp.source import parse
 from agentgym.envs.swe.sources.sdist import Sdist, cache, fetch
 from agentgym.envs.swe.sources.survey import STABLE, Survey, Surveyor, stable
 from agentgym.envs.swe.tree import Files
@@ -270,6 +271,8 @@ class _Hunt:
         if not affected:
             return None
         changes = {path: fault.apply(text).encode()}
+        if parse(changes[path]) is None:
+            return None
         files = [f for f in self._files if any(name.startswith(f"{f}::") for name in affected)]
         run = self._run(files, affected, changes, MOST_FAILING + 1)
         if (fails := self._fails(run, affected)) is None or not 1 <= len(fails) <= MOST_FAILING:
@@ -302,7 +305,7 @@ def _candidates(package: Sdist, seed: int) -> Iterator[tuple[str, Fault]]:
         if path.endswith(".py"):
             try:
                 text = data.decode()
-                for fault in faults(text):
+                for fault in faults(text, parsing=False):
                     groups[path, fault.function].append((path, fault))
             except (SyntaxError, UnicodeDecodeError):
                 continue  # a file for another Python: nothing to plant in
