@@ -32,7 +32,7 @@ class Command:
 
     list: what is built here.
 
-    build: makes the suites: releases (eleven pairs of releases) and mutants; fetches packages from the index that pip is
+    build: makes the suites: releases (eleven pairs of them) and mutants; fetches packages from the index that pip is
     set up for, runs their tests in sandboxes and keeps the result in ~/.cache/agentgym/swe (or swe in AGENTGYM_CACHE).
 
     build-pair: the older of two releases with the newer one's tests.
