@@ -3,11 +3,14 @@
 Sent into a sandbox by those who build instances. Standard input is a Python literal: ``path`` (folders to import from),
 ``root`` (folder of the tests), ``files``, ``wanted`` (ids, or None for all), ``options``, ``conftest``, ``most``
 (failures after which to stop; 0 for none), ``trace`` (prefix of the files whose functions are noted; '' for none),
-``key``. Answers are lines on standard output that begin with the key; what tests print goes nowhere.
+``changed`` (files whose compiled form is old), ``key``. Answers are lines on standard output that begin with the key;
+what tests print goes nowhere.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import json
 import os
 import sys
@@ -62,6 +65,10 @@ def main() -> None:
     for fd in (1, 2):
         os.dup2(null, fd)
     sys.path[:0] = job["path"]
+    for path in job["changed"]:
+        # By size and second alone a changed file can look like the one it was compiled from.
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            os.unlink(importlib.util.cache_from_source(path))
     os.chdir(job["root"])
     given = ["-q", "-p", "no:cacheprovider", f"--rootdir={job['root']}", "-c", os.devnull]
     given += ["--continue-on-collection-errors", "--tb=short", *([f"--maxfail={job['most']}"] if job["most"] else [])]

@@ -24,7 +24,7 @@ from agentgym.envs.swe.sources.sdist import Sdist, cache, fetch
 from agentgym.envs.swe.sources.survey import STABLE, Survey, Surveyor, stable
 from agentgym.envs.swe.tree import Files
 from agentgym.errors import UsageError
-from agentgym.files import disk, read_json, replace
+from agentgym.files import disk, read_json, replace, write_json
 
 __all__ = ["PACKAGES", "Mutant", "Recipe", "build_mutants", "make_recipe", "mutants", "recipes"]
 
@@ -169,7 +169,7 @@ def build_mutants(
     folder: Path | None = None,
     tick: Tick = lambda done, total, words: None,
 ) -> Recipe:
-    """Look for mutants of a package and keep the recipe in the cache.
+    """Look for mutants of a package and keep the recipe in the cache. A search that was interrupted goes on where it was.
 
     Args:
         name, version: of the package; the newest version when ''.
@@ -183,10 +183,11 @@ def build_mutants(
         UsageError: the package cannot be had, has no tests that pass, or there is no sandbox.
     """
     folder = cache() if folder is None else folder
-    made = make_recipe(
-        fetch(name, version, folder=folder / "sdists"), count=count, seed=seed, backend=backend, tick=tick
-    )
-    made.save(folder / "mutants" / f"{made.package}-{made.version}.json")
+    package = fetch(name, version, folder=folder / "sdists")
+    path = folder / "mutants" / f"{package.name}-{package.version}.json"
+    kept = path.with_suffix(f".{seed}.part")
+    made = make_recipe(package, count=count, seed=seed, backend=backend, tick=tick, kept=kept)
+    made.save(path)
     return made
 
 
@@ -203,96 +204,134 @@ def make_recipe(
     backend: str = "",
     image: str = "agentgym/swe",
     tick: Tick = lambda done, total, words: None,
+    kept: Path | None = None,
 ) -> Recipe:
-    """The recipe of an archive that is here. Arguments and errors: see `build_mutants`."""
+    """The recipe of an archive that is here.
+
+    Args:
+        package: the archive.
+        count, seed, backend, tick: see `build_mutants`.
+        image: of the sandbox.
+        kept: file in which the search is kept as it goes on, and from which it does; None for none.
+    """
     tests = package.tests
     files = sorted(path for path in tests if re.search(r"(^|/)(test_[^/]*|[^/]*_test)\.py$", path))
-    found: list[Mutant] = []
     with Surveyor(backend=backend, image=image, python_path=(package.root,)) as surveyor:
-        surveyor.prepare(package.files, tests)
-        tick(0, count, f"tests of {package.name} {package.version} as it is")
         surveyor.conftest = any(path.rpartition("/")[2] == "conftest.py" for path in tests)
+        surveyor.prepare(package.files, tests, warm=files)
+        search = _Search.load(kept, package) if kept is not None and kept.is_file() else None
+        if search is None:
+            tick(0, count, f"tests of {package.name} {package.version} as it is")
+            search = _Search.begin(package, surveyor, files)
+        hunt = _Hunt(package, surveyor, files, search)
+        for number, (path, fault) in enumerate(_candidates(package, seed)):
+            if len(search.mutants) >= count:
+                break
+            same = sum(m.path == path and m.fault.function == fault.function for m in search.mutants)
+            if number < search.tried or same >= _PER_FUNCTION:
+                continue
+            if (mutant := hunt.judge(path, fault)) is not None:
+                search.mutants.append(mutant)
+            search.tried = number + 1
+            if kept is not None:
+                search.save(kept)
+            tick(len(search.mutants), count, f"{package.name}: fault {number + 1}")
+    if not search.mutants:
+        raise UsageError(f"{package.name} {package.version}: its tests notice no fault in a way that makes a task")
+    return search.recipe(surveyor.conftest)
+
+
+@dataclasses.dataclass
+class _Search:
+    """What a search knows so far.
+
+    Attributes:
+        package: it is about.
+        seconds: of a run of all tests.
+        tests: ids that pass reliably.
+        callers: (path, first line) of a function -> ids of tests that call it.
+        mutants: found so far.
+        tried: candidates looked at.
+    """
+
+    package: Sdist
+    seconds: float
+    tests: tuple[str, ...]
+    callers: dict[tuple[str, int], tuple[str, ...]]
+    mutants: list[Mutant] = dataclasses.field(default_factory=list)
+    tried: int = 0
+
+    @classmethod
+    def begin(cls, package: Sdist, surveyor: Surveyor, files: Sequence[str]) -> _Search:
         runs = [surveyor.run(files) for _ in range(STABLE)]
         passing = tuple(name for name, outcome in stable(runs).items() if outcome == "passed")
         if not passing:
             why = "; ".join(runs[0].errors)[:300] or runs[0].cut or "none was found"
             raise UsageError(f"{package.name} {package.version}: no test of its own passes: {why}")
-        seconds = max(run.seconds for run in runs)
         calls = surveyor.run(files, trace=True, seconds=600).calls
-        hunt = _Hunt(package, surveyor, files, passing, calls, limit=max(10.0, 5 * seconds))
-        tried = 0
-        for path, fault in _candidates(package, seed):
-            if len(found) >= count:
-                break
-            if sum(m.path == path and m.fault.function == fault.function for m in found) >= _PER_FUNCTION:
-                continue
-            tried += 1
-            if (mutant := hunt.judge(path, fault)) is not None:
-                found.append(mutant)
-            tick(len(found), count, f"{package.name}: {tried} faults tried")
-    if not found:
-        raise UsageError(f"{package.name} {package.version}: its tests notice no fault in a way that makes a task")
-    return Recipe(
-        package.name,
-        package.version,
-        package.sha256,
-        surveyor.conftest,
-        round(seconds, 2),
-        passing,
-        tuple(found),
-    )
+        callers: dict[tuple[str, int], list[str]] = defaultdict(list)
+        for name in passing:
+            for function in calls.get(name, ()):
+                callers[function].append(name)
+        seconds = round(max(run.seconds for run in runs), 2)
+        return cls(package, seconds, passing, {key: tuple(names) for key, names in callers.items()})
+
+    def recipe(self, conftest: bool) -> Recipe:
+        head = (self.package.name, self.package.version, self.package.sha256)
+        return Recipe(*head, conftest, self.seconds, self.tests, tuple(self.mutants))
+
+    def save(self, path: Path) -> None:
+        place = {name: k for k, name in enumerate(self.tests)}
+        callers = [[*key, [place[name] for name in names]] for key, names in self.callers.items()]
+        data = {"recipe": self.recipe(False).to_json(), "callers": callers, "tried": self.tried}
+        with disk("write", path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, data)
+
+    @classmethod
+    def load(cls, path: Path, package: Sdist) -> _Search | None:
+        """The search that was saved; None where it was about another archive."""
+        data = read_json(path)
+        recipe = Recipe.from_json(data["recipe"])
+        if recipe.sha256 != package.sha256:
+            return None
+        callers = {(p, line): tuple(recipe.tests[k] for k in names) for p, line, names in data["callers"]}
+        return cls(package, recipe.seconds, recipe.tests, callers, list(recipe.mutants), int(data["tried"]))
 
 
 class _Hunt:
-    """Judges faults: only the tests that call the faulty function are run, and all of them for what is kept."""
+    """Judges faults. Only the tests that call the faulty function are run: of the others none can notice it."""
 
-    def __init__(
-        self,
-        package: Sdist,
-        surveyor: Surveyor,
-        files: Sequence[str],
-        passing: tuple[str, ...],
-        calls: Mapping[str, frozenset[tuple[str, int]]],
-        limit: float,
-    ) -> None:
-        self._package, self._surveyor, self._files, self._limit = package, surveyor, files, limit
-        self._passing = frozenset(passing)
-        self._order = passing
-        self._callers: dict[tuple[str, int], list[str]] = defaultdict(list)
-        for name in passing:
-            for function in calls.get(name, ()):
-                self._callers[function].append(name)
+    def __init__(self, package: Sdist, surveyor: Surveyor, files: Sequence[str], search: _Search) -> None:
+        self._package, self._surveyor, self._files, self._search = package, surveyor, files, search
+        self._limit = max(10.0, 5 * search.seconds)
 
     def judge(self, path: str, fault: Fault) -> Mutant | None:
         """The mutant, where 1 to 10 tests fail of the fault, the same ones in three runs."""
         text = self._package.code[path].decode()
-        first = _first_line(text, fault.line)
-        affected = self._callers.get((path, first), []) if first else list(self._order)
-        if not affected:
-            return None
         changes = {path: fault.apply(text).encode()}
-        if parse(changes[path]) is None:
+        first = _first_line(text, fault.line)
+        affected = self._search.callers.get((path, first), ()) if first else self._search.tests
+        if not affected or parse(changes[path]) is None:
             return None
         files = [f for f in self._files if any(name.startswith(f"{f}::") for name in affected)]
         run = self._run(files, affected, changes, MOST_FAILING + 1)
         if (fails := self._fails(run, affected)) is None or not 1 <= len(fails) <= MOST_FAILING:
             return None
-        if self._fails(self._run(files, affected, changes, 0), affected) != fails:
-            return None
-        whole = self._run(self._files, self._order, changes, 0)
-        if self._fails(whole, self._order) != fails:
-            return None
-        names = tuple(name for name in self._order if name in fails)
-        return Mutant(path, fault, names, " ".join(whole.words.get(names[0], "").split())[:300])
+        for _ in range(STABLE - 1):
+            run = self._run(files, affected, changes, 0)
+            if self._fails(run, affected) != fails:
+                return None
+        return Mutant(path, fault, fails, " ".join(run.words.get(fails[0], "").split())[:300])
 
     def _run(self, files: Sequence[str], wanted: Sequence[str], changes: Mapping[str, bytes], most: int) -> Survey:
         return self._surveyor.run(files, wanted=wanted, changes=changes, most=most, seconds=self._limit)
 
-    def _fails(self, run: Survey, wanted: Sequence[str]) -> frozenset[str] | None:
+    def _fails(self, run: Survey, wanted: Sequence[str]) -> tuple[str, ...] | None:
         """Those that fail or were not heard of; None where the run was cut short or found nothing to run."""
         if run.cut or not run.outcomes:
             return None
-        return frozenset(name for name in wanted if run.outcomes.get(name) != "passed") & self._passing
+        return tuple(name for name in wanted if run.outcomes.get(name) != "passed")
 
 
 # ---------------------------------------------------------------------- parts
