@@ -100,6 +100,9 @@ class Grader:
         backend: as for `new_sandbox`.
         limits: of the grading sandboxes.
 
+    Attributes:
+        seconds: that tests have run for checks so far.
+
     Raises:
         UsageError: no back-end.
     """
@@ -108,6 +111,7 @@ class Grader:
         self.backend, self.limits = backend, limits
         self._warm: dict[tuple[str, str], _Warm] = {}
         self._fresh: dict[tuple[str, str], Pool[RunnerSandbox]] = {}
+        self.seconds = 0.0
         self._known: OrderedDict[tuple[str, str], Report] = OrderedDict()
 
     def check(
@@ -142,6 +146,7 @@ class Grader:
         except WorldError:
             warm.close()
             raise
+        self.seconds += report.seconds
         self._known[key] = report
         if len(self._known) > _KEPT:
             self._known.popitem(last=False)

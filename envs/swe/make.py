@@ -101,6 +101,7 @@ def swe_env(
     output: int = 6000,
     git: bool = True,
     horizon: int = 40,
+    manual: bool = True,
     render_mode: str | None = None,
     max_steps: int | None = None,
 ) -> ProcessEnv[RepoState]:
@@ -114,6 +115,7 @@ def swe_env(
         output: characters of a tool's answer that the agent sees.
         git: commands find a git repository with one commit.
         horizon: steps after which an episode is truncated.
+        manual: the goal says how the tools are called, after the statement.
         render_mode: "ansi".
         max_steps: truncate after so many steps instead.
 
@@ -122,7 +124,9 @@ def swe_env(
     """
     source = Listed(instances) if isinstance(instances, Sequence) else instances
     world = RepoWorld(backend, seconds=seconds, output=output, git=git)
-    return ProcessEnv(world, RepairTask(id, source, horizon), render_mode=render_mode, max_steps=max_steps)
+    return ProcessEnv(
+        world, RepairTask(id, source, horizon, manual=manual), render_mode=render_mode, max_steps=max_steps
+    )
 
 
 def smoke_env(

@@ -48,6 +48,7 @@ class RepairTask(Task[RepoState]):
         id: name of the task.
         instances: where instances come from.
         horizon: steps after which the episode is truncated.
+        manual: the goal goes on with what is wanted of a repair and how the tools are called.
 
     Success needs the submission: all FAIL_TO_PASS and PASS_TO_PASS pass in a sandbox of their own. The episode ends
     with it, whatever it is worth. Milestones hold for the patch as it is and are latched: nothing is earned twice.
@@ -56,8 +57,8 @@ class RepairTask(Task[RepoState]):
     progress_kind = "proxy"
     dangers = DANGERS
 
-    def __init__(self, id: str, instances: Instances, horizon: int = 40) -> None:
-        self.id, self.instances, self.horizon = id, instances, horizon
+    def __init__(self, id: str, instances: Instances, horizon: int = 40, *, manual: bool = True) -> None:
+        self.id, self.instances, self.horizon, self.manual = id, instances, horizon, manual
         self.milestones = (
             Milestone("reproduced", "the failure has been seen", lambda s, ep: s.reproduced, required=False),
             Milestone("opened", "a file at fault has been opened", self._opened),
@@ -78,9 +79,11 @@ class RepairTask(Task[RepoState]):
         return self.instances.instance(params)
 
     def goal(self, params: Mapping[str, Any]) -> str:
-        instance = self.instances.instance(params)
+        statement = self.instances.instance(params).statement.strip()
+        if not self.manual:
+            return statement
         return (
-            f"{instance.statement.strip()}\n\nRepair it in the repository (the folder /work) and hand it in. Leave the "
+            f"{statement}\n\nRepair it in the repository (the folder /work) and hand it in. Leave the "
             f"tests as they are and write nowhere else. One tool call a step:\n{describe()}"
         )
 

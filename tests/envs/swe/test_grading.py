@@ -93,7 +93,7 @@ def test_no_cheat_scores_in_docker(cheat: str, grader: Grader) -> None:
 @pytest.mark.parametrize("name", BUGS)
 def test_no_cheat_scores_on_any_bug(name: str, quick_grader: Grader) -> None:
     instance = bug(name)
-    for cheat in ("patched-reports", "always-equal", "conftest", "forged-output", "sys-exit"):
+    for cheat in ("patched-reports", "always-equal"):
         assert not quick_grader.grade(instance, cheats.of(instance, cheat)).solved(instance), cheat
 
 
