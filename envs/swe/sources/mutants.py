@@ -10,8 +10,9 @@ from __future__ import annotations
 import ast
 import dataclasses
 import hashlib
+import itertools
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -21,7 +22,7 @@ from agentgym.envs.swe.faults import Fault, faults
 from agentgym.envs.swe.instance import Instance, Region, Split
 from agentgym.envs.swe.lsp.source import parse
 from agentgym.envs.swe.sources.sdist import Sdist, cache, fetch
-from agentgym.envs.swe.sources.survey import STABLE, Survey, Surveyor, stable
+from agentgym.envs.swe.sources.survey import STABLE, Job, Survey, Surveyor, stable
 from agentgym.envs.swe.tree import Files
 from agentgym.errors import UsageError
 from agentgym.files import disk, read_json, replace, write_json
@@ -33,6 +34,8 @@ PACKAGES: tuple[str, ...] = ("parse", "sqlparse")
 MOST_FAILING = 10
 """Tests that a mutant may fail: one that more notice is found by reading any of them."""
 _FORMAT = 1
+_BATCH = 12
+"""Faults tried by one command in the sandbox."""
 _PER_FUNCTION = 6
 """Mutants kept of one function, so that a few long functions do not make up the suite."""
 _HELD_OUT = 4
@@ -169,7 +172,7 @@ def build_mutants(
     folder: Path | None = None,
     tick: Tick = lambda done, total, words: None,
 ) -> Recipe:
-    """Look for mutants of a package and keep the recipe in the cache. A search that was interrupted goes on where it was.
+    """Look for mutants of a package and keep the recipe in the cache. A search that was cut short goes on where it was.
 
     Args:
         name, version: of the package; the newest version when ''.
@@ -224,18 +227,16 @@ def make_recipe(
             tick(0, count, f"tests of {package.name} {package.version} as it is")
             search = _Search.begin(package, surveyor, files)
         hunt = _Hunt(package, surveyor, files, search)
-        for number, (path, fault) in enumerate(_candidates(package, seed)):
-            if len(search.mutants) >= count:
-                break
-            same = sum(m.path == path and m.fault.function == fault.function for m in search.mutants)
-            if number < search.tried or same >= _PER_FUNCTION:
-                continue
-            if (mutant := hunt.judge(path, fault)) is not None:
+        rest = itertools.islice(enumerate(_candidates(package, seed)), search.tried, None)
+        while len(search.mutants) < count and (batch := list(itertools.islice(rest, _BATCH))):
+            had = Counter((m.path, m.fault.function) for m in search.mutants)
+            for mutant in hunt.judge([(p, f) for _, (p, f) in batch if had[p, f.function] < _PER_FUNCTION]):
                 search.mutants.append(mutant)
-            search.tried = number + 1
+            search.tried = batch[-1][0] + 1
             if kept is not None:
                 search.save(kept)
-            tick(len(search.mutants), count, f"{package.name}: fault {number + 1}")
+            tick(min(len(search.mutants), count), count, f"{package.name}: {search.tried} faults")
+        del search.mutants[count:]
     if not search.mutants:
         raise UsageError(f"{package.name} {package.version}: its tests notice no fault in a way that makes a task")
     return search.recipe(surveyor.conftest)
@@ -273,7 +274,7 @@ class _Search:
         for name in passing:
             for function in calls.get(name, ()):
                 callers[function].append(name)
-        seconds = round(max(run.seconds for run in runs), 2)
+        seconds = round(min(run.seconds for run in runs), 2)
         return cls(package, seconds, passing, {key: tuple(names) for key, names in callers.items()})
 
     def recipe(self, conftest: bool) -> Recipe:
@@ -304,28 +305,26 @@ class _Hunt:
 
     def __init__(self, package: Sdist, surveyor: Surveyor, files: Sequence[str], search: _Search) -> None:
         self._package, self._surveyor, self._files, self._search = package, surveyor, files, search
-        self._limit = max(10.0, 5 * search.seconds)
+        self._limit = max(20.0, 5 * search.seconds)
 
-    def judge(self, path: str, fault: Fault) -> Mutant | None:
-        """The mutant, where 1 to 10 tests fail of the fault, the same ones in three runs."""
-        text = self._package.code[path].decode()
-        changes = {path: fault.apply(text).encode()}
-        first = _first_line(text, fault.line)
-        affected = self._search.callers.get((path, first), ()) if first else self._search.tests
-        if not affected or parse(changes[path]) is None:
-            return None
-        files = [f for f in self._files if any(name.startswith(f"{f}::") for name in affected)]
-        run = self._run(files, affected, changes, MOST_FAILING + 1)
-        if (fails := self._fails(run, affected)) is None or not 1 <= len(fails) <= MOST_FAILING:
-            return None
-        for _ in range(STABLE - 1):
-            run = self._run(files, affected, changes, 0)
-            if self._fails(run, affected) != fails:
-                return None
-        return Mutant(path, fault, fails, " ".join(run.words.get(fails[0], "").split())[:300])
-
-    def _run(self, files: Sequence[str], wanted: Sequence[str], changes: Mapping[str, bytes], most: int) -> Survey:
-        return self._surveyor.run(files, wanted=wanted, changes=changes, most=most, seconds=self._limit)
+    def judge(self, faults: Sequence[tuple[str, Fault]]) -> Iterator[Mutant]:
+        """Those of these faults of which 1 to 10 tests fail, the same ones in three runs."""
+        jobs: list[Job] = []
+        asked: list[tuple[str, Fault]] = []
+        for path, fault in faults:
+            text = self._package.code[path].decode()
+            changes = {path: fault.apply(text).encode()}
+            first = _first_line(text, fault.line)
+            wanted = self._search.callers.get((path, first), ()) if first else self._search.tests
+            if wanted and parse(changes[path]) is not None:
+                files = tuple(f for f in self._files if any(name.startswith(f"{f}::") for name in wanted))
+                jobs.append(Job(files, wanted, changes, MOST_FAILING + 1, STABLE - 1, seconds=self._limit))
+                asked.append((path, fault))
+        for (path, fault), job, runs in zip(asked, jobs, self._surveyor.many(jobs) if jobs else [], strict=True):
+            found = [self._fails(run, job.wanted or ()) for run in runs]
+            fails = found[0] if len(set(found)) == 1 and len(found) == STABLE else None
+            if fails is not None and 1 <= len(fails) <= MOST_FAILING:
+                yield Mutant(path, fault, fails, " ".join(runs[-1].words.get(fails[0], "").split())[:300])
 
     def _fails(self, run: Survey, wanted: Sequence[str]) -> tuple[str, ...] | None:
         """Those that fail or were not heard of; None where the run was cut short or found nothing to run."""
@@ -350,6 +349,10 @@ def _candidates(package: Sdist, seed: int) -> Iterator[tuple[str, Fault]]:
                 continue  # a file for another Python: nothing to plant in
     for group in groups.values():
         group.sort(key=lambda each: _drawn(seed, *each))
+        # Mistaken names are most of all faults: every kind has its turn.
+        turns: dict[str, itertools.count[int]] = defaultdict(itertools.count)
+        turn = [(next(turns[each[1].kind]), k) for k, each in enumerate(group)]
+        group[:] = [group[k] for _, k in sorted(turn)]
     order = sorted(groups, key=lambda key: hashlib.sha256(f"{seed}\0{key}".encode()).digest())
     for k in range(max(map(len, groups.values()), default=0)):
         yield from (groups[key][k] for key in order if k < len(groups[key]))
@@ -390,7 +393,7 @@ def _instance(recipe: Recipe, package: Sdist, mutant: Mutant, number: int) -> In
         visible=tuple(sorted({name.partition("::")[0] for name in recipe.tests} - noticing)),
         python_path=(package.root,),
         conftest=recipe.conftest,
-        seconds=float(max(20, round(8 * recipe.seconds))),
+        seconds=float(max(60, round(10 * recipe.seconds))),
         split=mutant.split,
         about={
             "package": recipe.package,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import posixpath
 import secrets
+import signal
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -14,7 +16,7 @@ from agentgym.envs.swe.grading import LIMITS
 from agentgym.envs.swe.inside import source
 from agentgym.errors import UsageError
 
-__all__ = ["STABLE", "Survey", "Surveyor", "stable"]
+__all__ = ["STABLE", "Job", "Survey", "Surveyor", "stable"]
 
 STABLE = 3
 """Runs that must agree on a test."""
@@ -46,6 +48,29 @@ class Survey:
     def having(self, outcome: str) -> frozenset[str]:
         """Ids of this outcome."""
         return frozenset(name for name, each in self.outcomes.items() if each == outcome)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One thing to run.
+
+    Attributes:
+        files: files of tests, relative to their folder.
+        wanted: ids to run; all when None.
+        changes: files of the tree that are otherwise in this job.
+        most: failures after which to stop; 0 for none.
+        again: how often to run it again when some tests, but fewer than ``most``, did not pass.
+        trace: note which functions each test calls.
+        seconds: limit of a run.
+    """
+
+    files: tuple[str, ...]
+    wanted: tuple[str, ...] | None = None
+    changes: Mapping[str, bytes] = field(default_factory=dict)
+    most: int = 0
+    again: int = 0
+    trace: bool = False
+    seconds: float = 120.0
 
 
 class Surveyor:
@@ -102,63 +127,60 @@ class Surveyor:
             self._start = self._box.snapshot()
             if warm:
                 # What compiling leaves is kept for the runs to come: half of what a short run costs.
-                self._run({"files": list(warm)}, self.seconds)
+                self._run([Job(tuple(warm), seconds=self.seconds)])
                 self._box.forget(self._start)
                 self._start = self._box.snapshot()
         except FileRefused as error:
             raise UsageError(f"the tree and its tests do not fit into a sandbox: {error}") from error
 
-    def run(
-        self,
-        files: Iterable[str],
-        *,
-        wanted: Iterable[str] | None = None,
-        changes: Mapping[str, bytes] | None = None,
-        most: int = 0,
-        trace: bool = False,
-        seconds: float | None = None,
-    ) -> Survey:
+    def run(self, files: Iterable[str], *, trace: bool = False, seconds: float | None = None) -> Survey:
         """One run.
 
         Args:
             files: files of tests, relative to their folder.
-            wanted: ids to run; all when None.
-            changes: files of the tree that are otherwise in this run.
-            most: failures after which to stop; 0 for none.
             trace: note which functions each test calls.
             seconds: limit; the surveyor's own when None.
         """
         self._box.restore(self._start)
-        if changes:
-            self._box.put_many(changes)
-        asked = {
-            "files": list(files),
-            "wanted": None if wanted is None else list(wanted),
-            "most": most,
-            "trace": _TREE if trace else "",
-            "changed": [f"{_TREE}{path}" for path in changes or ()],
-        }
-        return self._run(asked, seconds or self.seconds)
+        ((survey,),) = self._run([Job(tuple(files), trace=trace, seconds=seconds or self.seconds)])
+        return survey
 
-    def _run(self, asked: Mapping[str, Any], seconds: float) -> Survey:
+    def many(self, jobs: Sequence[Job]) -> list[list[Survey]]:
+        """Runs of each job, one after another; one that was not reached for want of time has none."""
+        self._box.restore(self._start)
+        return self._run(jobs)
+
+    def _run(self, jobs: Sequence[Job]) -> list[list[Survey]]:
         key = secrets.token_hex(8)
-        job = {
+        asked = [
+            {
+                "files": list(job.files),
+                "wanted": None if job.wanted is None else list(job.wanted),
+                "most": job.most,
+                "trace": _TREE if job.trace else "",
+                "changes": {f"{_TREE}{path}": data for path, data in job.changes.items()},
+                "again": job.again,
+                "seconds": max(1, math.ceil(job.seconds)),
+            }
+            for job in jobs
+        ]
+        given = {
             "path": [posixpath.normpath(f"{_TREE}{path}") for path in self._python_path],
             "root": _TESTS,
-            "wanted": None,
             "options": list(self._options),
             "conftest": self.conftest,
-            "most": 0,
-            "trace": "",
-            "changed": [],
             "key": key,
-            **asked,
+            "jobs": asked,
         }
         words = ["python3", "-I", "-c", source("survey")]
-        given = repr(job).encode("utf-8", "surrogatepass")
-        result = self._box.exec(words, stdin=given, seconds=seconds, env={"PYTHONDONTWRITEBYTECODE": ""})
+        whole = sum(job.seconds * (1 + job.again) for job in jobs) + 30
+        stdin = repr(given).encode("utf-8", "surrogatepass")
+        result = self._box.exec(words, stdin=stdin, seconds=whole, env={"PYTHONDONTWRITEBYTECODE": ""})
         cut = result.cut or ("output" if result.out.left_out else "")
-        return _read(result.out.text, key, cut, result.seconds)
+        found = _read(result.out.text, key, len(jobs), cut, result.seconds)
+        if len(jobs) == 1 and not found[0]:
+            return [[Survey(cut=cut or "ended", seconds=result.seconds)]]
+        return found
 
 
 def stable(surveys: Sequence[Survey]) -> dict[str, str]:
@@ -172,17 +194,22 @@ def stable(surveys: Sequence[Survey]) -> dict[str, str]:
     return found
 
 
-def _read(text: str, key: str, cut: str, seconds: float) -> Survey:
+def _read(text: str, key: str, jobs: int, cut: str, seconds: float) -> list[list[Survey]]:
+    entries: list[dict[int, list[list[Any]]]] = [{} for _ in range(jobs)]
+    for line in text.split("\n"):
+        mark, _, rest = line.partition("\t")
+        if mark == key and len(entry := _entry(rest)) > 2 and type(entry[0]) is int and 0 <= entry[0] < jobs:
+            entries[entry[0]].setdefault(entry[1], []).append(entry[2:])
+    return [[_survey(runs[k], cut, seconds) for k in sorted(runs)] for runs in entries]
+
+
+def _survey(entries: Sequence[Sequence[Any]], cut: str, seconds: float) -> Survey:
     outcomes: dict[str, str] = {}
     words: dict[str, str] = {}
     calls: dict[str, frozenset[tuple[str, int]]] = {}
     errors: list[str] = []
     ended = False
-    for line in text.split("\n"):
-        mark, _, rest = line.partition("\t")
-        if mark != key:
-            continue
-        kind, *values = _entry(rest)
+    for kind, *values in entries:
         if kind == "test":
             name, steps, said = values
             outcomes[name] = "passed" if steps == _PASSED else "failed" if "failed" in steps else "other"
@@ -194,6 +221,8 @@ def _read(text: str, key: str, cut: str, seconds: float) -> Survey:
             errors.append(values[0])
         elif kind == "end":
             ended = True
+        elif kind == "left" and values[0] < 0:
+            cut = cut or ("time" if -values[0] == signal.SIGALRM else "ended")
     return Survey(outcomes, words, calls, tuple(errors), cut or ("" if ended else "ended"), seconds)
 
 
@@ -201,5 +230,5 @@ def _entry(text: str) -> list[Any]:
     try:
         value = json.loads(text)
     except ValueError:
-        return [""]
-    return value if isinstance(value, list) and value else [""]
+        return []
+    return value if isinstance(value, list) else []
