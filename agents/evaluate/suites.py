@@ -192,8 +192,28 @@ def _swe_mutants() -> Suite:
     return Suite("swe-mutants", items, "packages with one planted fault, in functions that no training should see")
 
 
+SWE_BUGS = (
+    *("slug", "wrap", "csvline", "template", "truncate", "plural", "pathjoin", "mask", "leap", "shares", "median"),
+    *("duration", "interpolate", "roman", "overlap", "primes", "unique", "basket", "lru", "search", "flatten", "merge"),
+    *("toposort", "retry"),
+)
+"""The hand-written bugs of the SWE world."""
+
+
+def _swe_smoke() -> Suite:
+    (smoke,) = _items(["agentgym/SWE-Smoke-v0"], 100, split="held_out")
+    return Suite("swe-smoke", (smoke,), "small functions with one fault that no training should see")
+
+
+def _swe_bugs() -> Suite:
+    items = tuple(Item("agentgym/SWE-Bugs-v0", (FIRST_SEED,), {"bug": name}) for name in SWE_BUGS)
+    return Suite("swe-bugs", items, "hand-written bugs, each once")
+
+
 register_suite("quick", _quick)
 register_suite("grid", _grid)
+register_suite("swe-smoke", _swe_smoke)
+register_suite("swe-bugs", _swe_bugs)
 register_suite("miniwob", _miniwob)
 register_suite("miniwob-held-out", _miniwob_held_out)
 register_suite("swe-releases", _swe_releases)

@@ -68,7 +68,7 @@ class Desk:
         self.outside: dict[str, str] = {}
         self.flooded = ""
         self._box: RunnerSandbox | None = None
-        self._kind = ("", "")
+        self._kind = ("", "", "")
         self._empty = ""
         self._kept: list[str] = []
         self._marks: dict[str, str] = {}
@@ -84,7 +84,7 @@ class Desk:
             UsageError: the tree does not fit.
             WorldError: no sandbox could be made.
         """
-        kind = (instance.image, instance.seed)
+        kind = instance.place
         if self._box is not None and kind == self._kind:
             try:
                 self._box.restore(self._empty)
@@ -94,7 +94,8 @@ class Desk:
                 self.close()
         if self._box is None or kind != self._kind:
             self.close()
-            self._box = new_sandbox(self.backend, image=instance.image, seed=instance.seed, limits=self.limits).start()
+            image, seed, workdir = kind
+            self._box = new_sandbox(self.backend, image=image, seed=seed, workdir=workdir, limits=self.limits).start()
             self._kind, self._empty = kind, self._box.snapshot()
         self._kept, self.instance = [], instance
         self.files, self.outside, self.flooded, self._marks = dict(instance.tree.files()), {}, "", {}

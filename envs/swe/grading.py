@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import posixpath
 import secrets
 import sys
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from agentgym.containers import FileRefused, Limits, Pool, new_sandbox
 from agentgym.containers.sandbox import RunnerSandbox
+from agentgym.envs.swe.affected import affected
 from agentgym.envs.swe.inside import source
 from agentgym.envs.swe.instance import Instance, Value
 from agentgym.envs.swe.values import agrees
@@ -109,40 +109,32 @@ class Grader:
 
     def __init__(self, backend: str = "", *, limits: Limits = LIMITS) -> None:
         self.backend, self.limits = backend, limits
-        self._warm: dict[tuple[str, str], _Warm] = {}
-        self._fresh: dict[tuple[str, str], Pool[RunnerSandbox]] = {}
+        self._warm: dict[tuple[str, str, str], _Warm] = {}
+        self._fresh: dict[tuple[str, str, str], Pool[RunnerSandbox]] = {}
         self.seconds = 0.0
         self._known: OrderedDict[tuple[str, str], Report] = OrderedDict()
 
-    def check(
-        self,
-        instance: Instance,
-        patch: Patch,
-        ids: Iterable[str] | None = None,
-        *,
-        base: Mapping[str, bytes] | None = None,
-    ) -> Report:
-        """What the patch makes of these ids (all when None), in the warm sandbox. Remembered.
+    def check(self, instance: Instance, patch: Patch, base: Mapping[str, bytes] | None = None) -> Report:
+        """What the patch makes of the hidden tests, in the warm sandbox. Remembered.
 
-        Where every id has values, they alone are asked.
+        Where every id has values, they alone are asked. Else pytest runs the tests that the patch can reach (see
+        `affected`); the others are as the instance says they are at the start.
+
+        Args:
+            base: the whole tree, where part of it came with an image.
 
         Raises:
             WorldError: the sandbox is lost; the next call makes another one.
         """
-        wanted = tuple(ids) if ids is not None else (*instance.fail_to_pass, *instance.pass_to_pass)
-        key = (instance.instance_id, _digest(patch, wanted))
+        key = (instance.instance_id, _digest(patch))
         if key in self._known:
             self._known.move_to_end(key)
             return self._known[key]
-        warm = self._warm.setdefault((instance.image, instance.seed), _Warm())
+        warm = self._warm.setdefault(instance.place, _Warm())
         try:
             if warm.box is None:
                 warm.box = self._box(instance).start()
-            box = warm.ready(instance)
-            why = _fill(box, {}, carried(instance, patch, base))
-            report = _nothing(wanted, why) if why else _values(box, instance, wanted)
-            if not why and not instance.by_values:
-                report = _join(report, _pytest(box, instance, wanted))
+            report = self._in(warm.ready(instance), instance, carried(instance, patch, base))
         except WorldError:
             warm.close()
             raise
@@ -152,13 +144,28 @@ class Grader:
             self._known.popitem(last=False)
         return report
 
+    @staticmethod
+    def _in(box: RunnerSandbox, instance: Instance, patch: Patch) -> Report:
+        wanted = (*instance.fail_to_pass, *instance.pass_to_pass)
+        if why := _fill(box, {}, patch):
+            return _nothing(wanted, why)
+        if instance.by_values:
+            return _values(box, instance, wanted)
+        reached = affected(instance, patch) if patch else wanted
+        if not reached:
+            found = Report()
+        else:
+            found = _join(_values(box, instance, reached), _pytest(box, instance, reached))
+        start = {i: i not in instance.fail_to_pass for i in wanted}
+        return replace(found, passed={**start, **found.passed}, reach={**dict.fromkeys(wanted, 1.0), **found.reach})
+
     def grade(self, instance: Instance, patch: Patch, base: Mapping[str, bytes] | None = None) -> Report:
         """The verdict on a submission, in a sandbox that nobody has used; it is ended afterwards.
 
         Raises:
             WorldError: the sandbox is lost.
         """
-        key = (instance.image, instance.seed)
+        key = instance.place
         if key not in self._fresh:
             self._fresh[key] = Pool(lambda: self._box(instance), size=1)
         wanted = (*instance.fail_to_pass, *instance.pass_to_pass)
@@ -182,7 +189,8 @@ class Grader:
         self._fresh.clear()
 
     def _box(self, instance: Instance) -> RunnerSandbox:
-        return new_sandbox(self.backend, image=instance.image, seed=instance.seed, limits=self.limits)
+        image, seed, workdir = instance.place
+        return new_sandbox(self.backend, image=image, seed=seed, workdir=workdir, limits=self.limits)
 
 
 class _Warm:
@@ -242,13 +250,13 @@ def _values(box: RunnerSandbox, instance: Instance, ids: tuple[str, ...]) -> Rep
     if not tests:
         return Report()
     job = {
-        "path": [posixpath.normpath(f"/work/{path}") for path in instance.python_path],
+        "path": instance.paths,
         "seconds": instance.seconds,
         "each": _EACH,
         "groups": [[(v.setup, v.call) for v in by_test[i]] for i in tests],
     }
     site = ["-S"] if instance.runner == "plain" else []
-    words = ["python3", "-I", "-B", *site, "-c", source("calls")]
+    words = [instance.python, "-I", "-B", *site, "-c", source("calls")]
     result = box.exec(words, stdin=repr(job).encode("utf-8", "surrogatepass"), seconds=instance.seconds + 5)
     lines = result.out.text.split("\n") if not result.out.left_out else []
     passed, reach = {}, {}
@@ -274,8 +282,8 @@ def _pytest(box: RunnerSandbox, instance: Instance, ids: tuple[str, ...]) -> Rep
         return _nothing(ids, str(error))
     files = list(dict.fromkeys(i.partition("::")[0] for i in ids))
     job = {
-        "path": [posixpath.normpath(f"/work/{path}") for path in instance.python_path],
-        "tree": "/work/",
+        "path": instance.paths,
+        "tree": f"{instance.workdir}/",
         "root": _TESTS,
         "files": [*files[: len(files) // 2], canary, *files[len(files) // 2 :]],
         "wanted": [*ids, *must_fail],
@@ -283,8 +291,13 @@ def _pytest(box: RunnerSandbox, instance: Instance, ids: tuple[str, ...]) -> Rep
         "conftest": instance.conftest,
         "key": key,
     }
-    words = ["python3", "-I", "-B", "-c", source("suite")]
+    words = [instance.python, "-I", "-B", "-c", source("suite")]
     result = box.exec(words, stdin=repr(job).encode("utf-8", "surrogatepass"), seconds=instance.seconds)
+    if "No module named 'pytest'" in result.err.text:
+        raise UsageError(
+            f"{instance.python} in the sandbox has no pytest: apt-get install python3-pytest (bubblewrap shows the "
+            "sandbox this machine's), or use an image that has it (agentgym images build swe)"
+        )
     return _read(result.out.text, key, ids, must_fail, result.seconds)
 
 
@@ -340,8 +353,8 @@ def _nothing(ids: Iterable[str], why: str) -> Report:
     return Report(dict.fromkeys(ids, False), dict.fromkeys(ids, 0.0), (f"it cannot be graded: {why}",))
 
 
-def _digest(patch: Patch, ids: tuple[str, ...]) -> str:
-    whole = hashlib.sha256(repr(ids).encode())
+def _digest(patch: Patch) -> str:
+    whole = hashlib.sha256()
     for path, data in sorted(patch.items()):
         whole.update(f"{path}\0{-1 if data is None else len(data)}\0".encode("utf-8", "surrogatepass"))
         whole.update(data or b"")

@@ -12,6 +12,7 @@ import base64
 import binascii
 import hashlib
 import json
+import posixpath
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -99,6 +100,8 @@ class Instance:
         runner: ``pytest``; or ``plain``: visible tests are functions without arguments, and values alone grade.
         image: name of the sandbox image (Docker).
         seed: folder of the image that holds the rest of the tree; '' for none.
+        workdir: the working folder, where the image's programs expect the repository.
+        python: the interpreter that runs tests, by name or path in the image.
         split: train or held_out.
         about: whatever else is known (package, versions, licence); not interpreted.
     """
@@ -121,6 +124,8 @@ class Instance:
     runner: Runner = "pytest"
     image: str = "agentgym/swe"
     seed: str = ""
+    workdir: str = "/work"
+    python: str = "python3"
     split: Split = "train"
     about: Mapping[str, str] = field(default_factory=dict)
 
@@ -131,6 +136,16 @@ class Instance:
 
     def __hash__(self) -> int:
         return hash(self.instance_id)
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Image, seed and working folder: instances of one place may use one sandbox, one after the other."""
+        return self.image, self.seed, self.workdir
+
+    @property
+    def paths(self) -> list[str]:
+        """Absolute folders that imports start from."""
+        return [posixpath.normpath(f"{self.workdir}/{path}") for path in self.python_path]
 
     @property
     def groups(self) -> tuple[tuple[str, ...], ...]:
@@ -172,6 +187,8 @@ class Instance:
             "runner": self.runner,
             "image": self.image,
             "seed": self.seed,
+            "workdir": self.workdir,
+            "python": self.python,
             "split": self.split,
             "about": dict(self.about),
         }
@@ -215,6 +232,10 @@ class Instance:
             raise bad("source", f"expected one of {SOURCES}, got {self.source!r}")
         if self.split not in get_args(Split):
             raise bad("split", f"expected one of {get_args(Split)}, got {self.split!r}")
+        if not self.workdir.startswith("/") or posixpath.normpath(self.workdir) != self.workdir or self.workdir == "/":
+            raise bad("workdir", f"expected an absolute folder such as '/work', got {self.workdir!r:.200}")
+        if not self.python.strip() or self.python.startswith("-"):
+            raise bad("python", f"expected the name or path of an interpreter, got {self.python!r:.200}")
         if self.runner not in get_args(Runner):
             raise bad("runner", f"expected one of {get_args(Runner)}, got {self.runner!r}")
         if self.runner == "plain" and not self.by_values:
@@ -385,6 +406,8 @@ _READERS: dict[str, Callable[[_Reader, str], Any]] = {
     "runner": _Reader.text,
     "image": _Reader.text,
     "seed": _Reader.text,
+    "workdir": _Reader.text,
+    "python": _Reader.text,
     "split": _Reader.text,
     "about": _Reader.text_map,
 }

@@ -11,7 +11,8 @@ from agentgym.env import ProcessEnv
 from agentgym.envs.swe.bugs import BUGS
 from agentgym.envs.swe.families import FAMILIES
 from agentgym.envs.swe.instance import Instance
-from agentgym.envs.swe.small import bug, smoke
+from agentgym.envs.swe.small import bug as bug_instance
+from agentgym.envs.swe.small import smoke
 from agentgym.envs.swe.state import RepoState
 from agentgym.envs.swe.task import Instances, RepairTask
 from agentgym.envs.swe.world import RepoWorld
@@ -89,7 +90,7 @@ class Bugs(Listed):
     """The hand-written bugs."""
 
     def __init__(self) -> None:
-        super().__init__([bug(name) for name in BUGS])
+        super().__init__([bug_instance(name) for name in BUGS])
 
 
 def swe_env(
@@ -141,6 +142,16 @@ def smoke_env(
     return swe_env("swe-smoke", Smoke(split, families), **{"horizon": 20, **options})
 
 
-def bugs_env(**options: Any) -> ProcessEnv[RepoState]:
-    """Hand-written bugs; options: see `swe_env`."""
-    return swe_env("swe-bugs", Bugs(), **options)
+def bugs_env(*, bug: str = "", **options: Any) -> ProcessEnv[RepoState]:
+    """Hand-written bugs.
+
+    Args:
+        bug: only this one; '' draws from all.
+        options: see `swe_env`.
+
+    Raises:
+        UnknownName: no such bug.
+    """
+    if bug and bug not in BUGS:
+        raise UnknownName("hand-written bug", bug, BUGS, f"known: {', '.join(BUGS)}")
+    return swe_env("swe-bugs", Listed([bug_instance(bug)]) if bug else Bugs(), **options)

@@ -79,11 +79,12 @@ class RepairTask(Task[RepoState]):
         return self.instances.instance(params)
 
     def goal(self, params: Mapping[str, Any]) -> str:
-        statement = self.instances.instance(params).statement.strip()
+        instance = self.instances.instance(params)
+        statement = instance.statement.strip()
         if not self.manual:
             return statement
         return (
-            f"{statement}\n\nRepair it in the repository (the folder /work) and hand it in. Leave the "
+            f"{statement}\n\nRepair it in the repository (the folder {instance.workdir}) and hand it in. Leave the "
             f"tests as they are and write nowhere else. One tool call a step:\n{describe()}"
         )
 

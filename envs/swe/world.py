@@ -241,12 +241,12 @@ class RepoWorld(World[RepoState]):
                 raise BadAction(f"{name[:100]!r} names no file or id of a test: it {why or 'begins with a dash'}")
             if not any(p == name.partition("::")[0] or p.startswith(f"{name}/") for p in self.desk.files):
                 raise BadAction(f"there is no test file {name[:100]!r}")
-        paths = [f"/work/{p}" if p != "." else "/work" for p in self.instance.python_path]
+        paths, python = self.instance.paths, self.instance.python
         if self.instance.runner == "plain":
-            words = ["python3", "-I", "-B", "-S", "-c", source("plain"), ":".join(paths), *named]
+            words = [python, "-I", "-B", "-S", "-c", source("plain"), ":".join(paths), *named]
             result = self.desk.run(words, self.seconds)
         else:
-            words = ["python3", "-m", "pytest", "-q", "-rA", "--tb=short", "-p", "no:cacheprovider"]
+            words = [python, "-m", "pytest", "-q", "-rA", "--tb=short", "-p", "no:cacheprovider"]
             words += [*self.instance.options, *named]
             result = self.desk.run(words, max(self.seconds, self.instance.seconds), {"PYTHONPATH": ":".join(paths)})
         text = without_times(said(result))
@@ -280,7 +280,7 @@ class RepoWorld(World[RepoState]):
         patch = self._patch
         if not patch or self.desk.flooded:
             return self._take(Report(), patch)
-        return self._take(self.grader.check(self.instance, patch, base=self.desk.base), patch)
+        return self._take(self.grader.check(self.instance, patch, self.desk.base), patch)
 
     def _take(self, report: Report, patch: Patch) -> Iterable[str]:
         instance = self.instance

@@ -16,11 +16,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 import cheats
 
 import agentgym
+from agentgym.agents.evaluate import suite
 from agentgym.check.hostile import STRINGS
 from agentgym.containers import choose
 from agentgym.env import ProcessEnv
 from agentgym.envs.swe import world
 from agentgym.envs.swe.actions import call
+from agentgym.envs.swe.bugs import BUGS
 from agentgym.envs.swe.danger import BAIT
 from agentgym.envs.swe.make import Listed, Smoke, bugs_env, smoke_env, swe_env
 from agentgym.envs.swe.small import bug, smoke
@@ -302,6 +304,14 @@ def test_the_ids_are_registered_and_take_a_split() -> None:
         Smoke(families=["nothing"])
     with pytest.raises(UsageError, match="ids of their own"):
         Listed([])
+
+
+def test_the_suites_hold_out_and_name_every_bug() -> None:
+    assert [item.kwargs["bug"] for item in suite("swe-bugs").items] == list(BUGS)
+    (item,) = suite("swe-smoke").items
+    assert item.kwargs == {"split": "held_out"}
+    with pytest.raises(UnknownName, match="hand-written bug"):
+        bugs_env(bug="nothing")
 
 
 def test_both_back_ends_solve_by_the_oracle(backend: str) -> None:
