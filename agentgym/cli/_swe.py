@@ -70,6 +70,10 @@ class Command:
     """load: prebuilt image, with {instance_id}, {repo} and {version} filled in."""
     image_seed: str = "/agentgym-seed"
     """load: the image's folder with the tree; where `agentgym images pull --workdir` puts it when not given."""
+    image_workdir: str = "/testbed"
+    """load: where the image's programs expect the tree."""
+    image_python: str = "python3"
+    """load: the image's interpreter that runs the tests, by name or path."""
     limit: int = 0
     """load, check: only the first so many; all when 0."""
     backend: Literal["", "docker", "bubblewrap"] = ""
@@ -186,7 +190,8 @@ class Command:
 
         if self.out is None:
             raise UsageError("say where to write: agentgym swe load FILE --out OURS.jsonl")
-        places: Places = Places(self.mirrors, self.sdists, self.image, self.image_seed, self.backend)
+        inside = (self.image_seed, self.image_workdir, self.image_python)
+        places: Places = Places(self.mirrors, self.sdists, self.image, *inside, self.backend)
         rows = read_rows(Path(self.words[0]))
         rows = rows[: self.limit or None]
         lines, faults = [], []

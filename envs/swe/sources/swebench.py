@@ -47,6 +47,8 @@ class Places:
         sdists: take the source distribution of the instance's ``version`` where there is no mirror.
         image: name of a prebuilt image, with ``{instance_id}``, ``{repo}`` and ``{version}`` filled in.
         seed: folder of the image that holds the tree.
+        workdir: where the image's programs expect the tree.
+        python: the image's interpreter that runs the tests.
         backend: of the sandbox that reads a prebuilt image.
     """
 
@@ -54,6 +56,8 @@ class Places:
     sdists: bool = False
     image: str = ""
     seed: str = "/agentgym-seed"
+    workdir: str = "/testbed"
+    python: str = "python3"
     backend: str = ""
 
 
@@ -143,6 +147,8 @@ def instance_of(row: Mapping[str, Any], places: Places) -> Instance:
         seconds=600.0,
         image=image,
         seed=seed,
+        workdir=places.workdir if seed else "/work",
+        python=places.python if seed else "python3",
         split="held_out",
         about={"repo": repo, "base_commit": commit, "version": fields.text("version", default="")},
     )
@@ -268,7 +274,8 @@ def _of_image(fields: _Fields, places: Places, image: str, paths: Sequence[str])
     folders = sorted({folder for path in paths if (folder := _test_folder(path))})
     found: dict[str, bytes] = {}
     try:
-        with new_sandbox(places.backend or "docker", image=image, seed=places.seed, limits=LIMITS) as box:
+        options: dict[str, Any] = {"seed": places.seed, "workdir": places.workdir, "limits": LIMITS}
+        with new_sandbox(places.backend or "docker", image=image, **options) as box:
             said = box.exec(["/usr/bin/find", ".", "-type", "f", "-not", "-path", "./.git/*"], seconds=120)
             here = {line.removeprefix("./") for line in said.out.text.splitlines()}
             if said.out.left_out or not here:

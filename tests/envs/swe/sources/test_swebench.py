@@ -99,8 +99,15 @@ def test_an_instance_comes_from_a_prebuilt_image(row: Row, sandboxes: None, tmp_
     try:
         made = instance_of(row | {"base_commit": None}, Places(image=image + "-{instance_id}"))
         assert made.seed == "/agentgym-seed"
+        assert made.workdir == "/testbed"
         assert made.gold == {"tally/__init__.py": NEW["tally/__init__.py"]}
         assert made.tests == {"tests/test_total.py": NEW["tests/test_total.py"]}
+        grader = Grader()
+        try:
+            assert grader.grade(made, made.gold, OLD).solved(made)
+            assert not grader.grade(made, {}, OLD).solved(made)
+        finally:
+            grader.close()
     finally:
         docker.client().remove_image(f"{image}-someone__tally-7", force=True)
 
