@@ -37,14 +37,14 @@ class Pair:
         name: of the package.
         old, new: versions.
         sha256: of the two archives; '' takes what the index says.
-        needs: pure-Python packages that the tests import, as (name, version, folder in its archive).
+        needs: pure-Python packages that the tests import, as (name, version, SHA-256, folder in its archive).
     """
 
     name: str
     old: str
     new: str
     sha256: tuple[str, str] = ("", "")
-    needs: tuple[tuple[str, str, str], ...] = ()
+    needs: tuple[tuple[str, str, str, str], ...] = ()
 
     @property
     def id(self) -> str:
@@ -52,30 +52,59 @@ class Pair:
         return f"release-{self.name}-{self.old}-{self.new}"
 
 
-PAIRS: tuple[Pair, ...] = (
-    Pair("sqlparse", "0.5.0", "0.5.1"),
-    Pair("sqlparse", "0.5.1", "0.5.2"),
-    Pair("parse", "1.20.1", "1.20.2"),
-    Pair("mistune", "3.0.2", "3.1.0"),
-    Pair("tomlkit", "0.12.4", "0.13.0"),
-    Pair("tomlkit", "0.13.0", "0.13.2"),
-    Pair("tinydb", "4.7.1", "4.8.0"),
-    Pair("cachetools", "5.4.0", "5.5.0"),
-    Pair("asteval", "1.0.4", "1.0.5"),
-    Pair("wcwidth", "0.2.12", "0.2.13"),
-    Pair("click", "8.1.7", "8.1.8"),
+_SHA256 = {
+    "asteval-1.0.4": "15e63bd01fce65aded51357f7e1debc6f46100d777c372af11c27c07cb740074",
+    "asteval-1.0.5": "bac3c8dd6d2b789e959cfec9bb296fb8338eec066feae618c462132701fbc665",
+    "cachetools-5.4.0": "b8adc2e7c07f105ced7bc56dbb6dfbe7c4a00acce20e2227b3f355be89bc6827",
+    "cachetools-5.5.0": "2cc24fb4cbe39633fb7badd9db9ca6295d766d9c2995f245725a46715d050f2a",
+    "click-8.1.7": "ca9853ad459e787e2192211578cc907e7594e294c7ccc834310722b41b9ca6de",
+    "click-8.1.8": "ed53c9d8990d83c2a27deae68e4ee337473f6330c040a31d4225c9574d16096a",
+    "mistune-3.0.2": "fc7f93ded930c92394ef2cb6f04a8aabab4117a91449e72dcc8dfa646a508be8",
+    "mistune-3.1.0": "dbcac2f78292b9dc066cd03b7a3a26b62d85f8159f2ea5fd28e55df79908d667",
+    "parse-1.20.1": "09002ca350ad42e76629995f71f7b518670bcf93548bdde3684fd55d2be51975",
+    "parse-1.20.2": "b41d604d16503c79d81af5165155c0b20f6c8d6c559efa66b4b695c3e5a0a0ce",
+    "sqlparse-0.5.0": "714d0a4932c059d16189f58ef5411ec2287a4360f17cdd0edd2d09d4c5087c93",
+    "sqlparse-0.5.1": "bb6b4df465655ef332548e24f08e205afc81b9ab86cb1c45657a7ff173a3a00e",
+    "sqlparse-0.5.2": "9e37b35e16d1cc652a2545f0997c1deb23ea28fa1f3eefe609eee3063c3b105f",
+    "tinydb-4.7.1": "8955c239a79b8a6c8f637900152e2de38690848199d71d870c33c16405433ca5",
+    "tinydb-4.8.0": "6dd686a9c5a75dfa9280088fd79a419aefe19cd7f4bd85eba203540ef856d564",
+    "tomlkit-0.12.4": "7ca1cfc12232806517a8515047ba66a19369e71edf2439d0f5824f91032b6cc3",
+    "tomlkit-0.13.0": "08ad192699734149f5b97b45f1f18dad7eb1b6d16bc72ad0c2335772650d7b72",
+    "tomlkit-0.13.2": "fff5fe59a87295b278abd31bec92c15d9bc4a06885ab12bcea52c71119392e79",
+    "wcwidth-0.2.12": "f01c104efdf57971bcb756f054dd58ddec5204dd15fa31d6503ea57947d97c02",
+    "wcwidth-0.2.13": "72ea0c06399eb286d978fdedb6923a9eb47e1c486ce63e9b4e64fc18303972b5",
+}
+_NAMES = (
+    ("sqlparse", "0.5.0", "0.5.1"),
+    ("sqlparse", "0.5.1", "0.5.2"),
+    ("parse", "1.20.1", "1.20.2"),
+    ("mistune", "3.0.2", "3.1.0"),
+    ("tomlkit", "0.12.4", "0.13.0"),
+    ("tomlkit", "0.13.0", "0.13.2"),
+    ("tinydb", "4.7.1", "4.8.0"),
+    ("cachetools", "5.4.0", "5.5.0"),
+    ("asteval", "1.0.4", "1.0.5"),
+    ("wcwidth", "0.2.12", "0.2.13"),
+    ("click", "8.1.7", "8.1.8"),
 )
-"""The suite ``swe-releases``: all BSD or MIT, of packages whose archives hold tests that need nothing but pytest."""
+_NEEDS = {
+    "tomlkit": (("PyYAML", "6.0.2", "d584d9ec91ad65861cc08d42e834324ef890a082e591037abe114850ff7bbc3e", "lib/yaml"),),
+}
+PAIRS: tuple[Pair, ...] = tuple(
+    Pair(name, old, new, (_SHA256[f"{name}-{old}"], _SHA256[f"{name}-{new}"]), _NEEDS.get(name, ()))
+    for name, old, new in _NAMES
+)
+"""The suite ``swe-releases``: all BSD or MIT, of packages whose archives hold their tests."""
 
 
-def needs_of(pair: Pair) -> dict[str, bytes]:
+def needs_of(pair: Pair, folder: Path | None = None) -> dict[str, bytes]:
     """The files of what a pair's tests need besides pytest, to lie beside them."""
     found: dict[str, bytes] = {}
-    for name, version, folder in pair.needs:
-        prefix = f"{folder.rstrip('/')}/"
-        for path, data in fetch(name, version).files.items():
-            if path.startswith(prefix) and path.endswith(".py"):
-                found[path[len(prefix.rpartition("/")[0].rpartition("/")[0]) :].lstrip("/")] = data
+    for name, version, sha256, inside in pair.needs:
+        above = inside.rpartition("/")[0]
+        for path, data in fetch(name, version, sha256=sha256, folder=folder).files.items():
+            if path.startswith(f"{inside}/") and path.endswith(".py"):
+                found[path.removeprefix(f"{above}/")] = data
     return found
 
 
@@ -95,7 +124,7 @@ def build_pair(pair: Pair, *, backend: str = "", folder: Path | None = None, say
     archives = folder / "sdists"
     old = fetch(pair.name, pair.old, sha256=pair.sha256[0], folder=archives)
     new = fetch(pair.name, pair.new, sha256=pair.sha256[1], folder=archives)
-    made = make_pair(pair, old, new, needs_of(pair), backend=backend, say=say)
+    made = make_pair(pair, old, new, needs_of(pair, archives), backend=backend, say=say)
     path = folder / "releases" / f"{made.instance_id}.json"
     with disk("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)

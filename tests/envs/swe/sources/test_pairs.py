@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from agentgym.cli import main
 from agentgym.envs.swe.instance import Region
-from agentgym.envs.swe.sources.pairs import PAIRS, Pair, build_pair, load_pair, releases
+from agentgym.envs.swe.sources.pairs import PAIRS, Pair, build_pair, load_pair, needs_of, releases
 from agentgym.envs.swe.sources.sdist import Sdist
 from agentgym.envs.swe.sources.survey import Survey, stable
 from agentgym.errors import UsageError
@@ -76,6 +77,17 @@ def test_what_is_not_built_says_how(cached: Path, capsys: pytest.CaptureFixture[
         load_pair(PAIR)
     assert main(["swe", "build-pair", "tally", "1.0"]) == 2
     assert "NAME OLD NEW" in capsys.readouterr().err
+
+
+def test_what_tests_need_lies_beside_them(cached: Path) -> None:
+    made = archive(
+        cached, "helper", "2", {"lib/helper/__init__.py": b"x = 1\n", "lib/helper/c.so": b"", "lib/other.py": b""}
+    )
+    digest = hashlib.sha256(made.read_bytes()).hexdigest()
+    pair = Pair("tally", "1.0", "1.1", needs=(("helper", "2", digest, "lib/helper"),))
+    assert needs_of(pair) == {"helper/__init__.py": b"x = 1\n"}
+    with pytest.raises(UsageError, match="has SHA-256"):
+        needs_of(Pair("tally", "1.0", "1.1", needs=(("helper", "2", "0" * 64, "lib/helper"),)))
 
 
 def test_there_are_eleven_pairs_of_free_packages() -> None:
