@@ -182,6 +182,16 @@ def _miniwob_held_out() -> Suite:
     return Suite("miniwob-held-out", _pages(held_out=True), "eight pages of MiniWoB++ that no training should see")
 
 
+def _swe_releases() -> Suite:
+    items = tuple(Item("agentgym/SWE-Releases-v0", (FIRST_SEED,), {"number": k}) for k in range(11))
+    return Suite("swe-releases", items, "eleven pairs of releases, once each; built by `agentgym swe build releases`")
+
+
+def _swe_mutants() -> Suite:
+    items = _items(("agentgym/SWE-Mutants-v0",), 60, split="held_out")
+    return Suite("swe-mutants", items, "packages with one planted fault, in functions that no training should see")
+
+
 SWE_BUGS = (
     *("slug", "wrap", "csvline", "template", "truncate", "plural", "pathjoin", "mask", "leap", "shares", "median"),
     *("duration", "interpolate", "roman", "overlap", "primes", "unique", "basket", "lru", "search", "flatten", "merge"),
@@ -206,3 +216,5 @@ register_suite("swe-smoke", _swe_smoke)
 register_suite("swe-bugs", _swe_bugs)
 register_suite("miniwob", _miniwob)
 register_suite("miniwob-held-out", _miniwob_held_out)
+register_suite("swe-releases", _swe_releases)
+register_suite("swe-mutants", _swe_mutants)

@@ -73,12 +73,13 @@ _SWAPS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def faults(source: str, *, names: bool = True) -> tuple[Fault, ...]:
+def faults(source: str, *, names: bool = True, parsing: bool = True) -> tuple[Fault, ...]:
     """All faults of a source, in the order of the text.
 
     Args:
         source: a module that parses.
         names: also mistake one variable of a function for another of the same function.
+        parsing: leave out faults after which the source does not parse; that costs a parse each.
 
     Raises:
         SyntaxError: the source does not parse.
@@ -93,7 +94,7 @@ def faults(source: str, *, names: bool = True) -> tuple[Fault, ...]:
         others = function.names if names and function and token.start in read else ()
         for kind, new in _changes(token, unary, others):
             found.append(Fault(line, column, token.string, new, kind, function.name if function else ""))
-    return tuple(f for f in found if _parses(f.apply(source)))
+    return tuple(f for f in found if not parsing or _parses(f.apply(source)))
 
 
 def _changes(token: tokenize.TokenInfo, unary: bool, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:

@@ -23,3 +23,17 @@ def register() -> None:
         summary="repair a hand-written bug in a small module",
         extra="swe",
     )
+    registration.register(
+        "agentgym/SWE-Releases-v0",
+        "agentgym.envs.swe.sources.make:releases_env",
+        family="swe",
+        summary="bring a release to what the next one does; built by `agentgym swe build releases`",
+        extra="swe",
+    )
+    registration.register(
+        "agentgym/SWE-Mutants-v0",
+        "agentgym.envs.swe.sources.make:mutants_env",
+        family="swe",
+        summary="find the one token that was changed in a package; see `agentgym swe build mutants`",
+        extra="swe",
+    )
