@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from common import finish, parser
+from common import finish, parser, unseen
 
 ARMS = {
     "GRPO, outcome": "grpo",
@@ -44,7 +44,6 @@ TUNING_SEEDS = (101,)
 """Not 100: its start solves none of its layouts, which would leave the arms on outcomes nothing to be ranked by."""
 SEEDS = (10, 11, 12, 13, 14)
 LAYOUTS: dict[str, int] = {"validation": 128, "test": 256}
-SEEN = 256  # the first layouts of a part: what the quickstart itself, and every run before these, was measured on
 STORE = Path("runs/bench-quickstart")
 
 
@@ -72,14 +71,7 @@ def start(seed: int, part: Part) -> dict[str, Any]:
     try:
         trainer.warm_start()
         trainer.save()
-        split = trainer.split
-        seen = {split.instance(s) for s in split.take(part, SEEN, distinct=True)}
-        layouts: list[int] = []
-        for candidate in split.seeds(part, start=1_000_000 * (seed + 1) + 500_000, distinct=True):
-            if split.instance(candidate) not in seen:
-                layouts.append(candidate)
-            if len(layouts) == LAYOUTS[part]:
-                break
+        layouts = unseen(trainer.split, part, LAYOUTS[part], seed)
         before = trainer.measure(part, len(layouts), update=0, seeds=layouts)
         summary = {"before": before.success, "layouts": layouts, "warm_start_cpu_seconds": trainer.cpu_seconds}
     finally:
