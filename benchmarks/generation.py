@@ -54,7 +54,7 @@ def run(arms: Sequence[str], seed: int, quick: bool) -> list[dict[str, Any]]:
         demo_epochs=40,
         demo_smoothing=0.1,
         demo_play=128,
-        updates=3 if quick else 40,
+        updates=3 if quick else 50,
         lr=7e-4,
         entropy=0.1,
         aggregation="token-mean",
