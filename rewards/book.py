@@ -107,7 +107,7 @@ _PROGRESS = (
         "gigpo",
         {"gamma": 0.5, "episode_weight": 0.0, "batch_weight": 1.0},
         source="after arXiv 2505.10978",
-        note="change of progress, seen from few steps ahead, beside others in the same state and beside the whole batch",
+        note="change of progress over the next few steps, beside others in the same state and beside the whole batch",
     ),
 )
 

@@ -6,11 +6,13 @@
     A_S   = (R_t - mean) / (sd + eps)                                  rows of the group that stand in one state
     A_B   = (R_t - mean) / (sd + eps)                                  all rows of the batch
 
-A_B is ours, and off unless asked for (u = 0; v = w = 1). Both of the paper's parts compare rollouts of one group, so a
-group whose rollouts all do the same useless thing is taught nothing, for ever; with rewards that mean something by
-themselves (change of progress), A_B still tells it apart from useful steps elsewhere. sd is the sample standard deviation; ``normalise="mean"`` divides by neither. States are equal when their ``anchor``
+sd is the sample standard deviation; ``normalise="mean"`` divides by neither. States are equal when their ``anchor``
 is; with ``similarity`` they are texts (extra column ``text``), joined greedily: a row goes to the first cluster of its
 group whose first member's `difflib` ratio reaches the threshold, in the order of the rows.
+
+A_B is ours, and off unless asked for (v = w = 1, u = 0). Both of the paper's parts compare rollouts of one group, so a
+group whose rollouts all do the same useless thing is taught nothing, for ever. Where rewards mean something by
+themselves (change of progress), A_B tells it apart from useful steps elsewhere in the batch.
 
 Departures and disagreements. The public code has three different defaults for the normalisation; ours is
 "mean_std". Its episode statistics have one entry per row (``over="rows"``), the paper's one per episode (our default).
