@@ -105,10 +105,9 @@ _PROGRESS = (
         "quickstart",
         (_FINAL_PROGRESS,),
         "gigpo",
-        {"gamma": 0.95, "normalise": "mean_std"},
-        score=(_OUTCOME, _FINAL_PROGRESS),
-        source="arXiv 2505.10978 with progress",
-        note="episodes are compared by success plus final progress, steps by discounted change of progress",
+        {"gamma": 0.5, "episode_weight": 0.0, "batch_weight": 1.0},
+        source="after arXiv 2505.10978",
+        note="change of progress over the next few steps, beside others in the same state and beside the whole batch",
     ),
 )
 
