@@ -1,9 +1,10 @@
 """Which credit assigners learn faster: eight with a small network, four with a transformer, and the claims of papers.
 
 Runs what is missing in runs/learning and prints area under the success curve, with 95 % intervals and differences to
-GRPO that are paired by task and seed. A killed run goes on where it was; --found runs nothing and reports what is
-there; --seconds stops a study after so long, to be gone on with later. With --save the runs go into results/learning.csv, the curves into results/learning.svg. CPU seconds in full:
-about 600 for the small network, 900 for the transformer; --quick: 15, one small task, four seeds, three assigners.
+GRPO that are paired by task and seed. A killed run goes on where it was; --seconds stops between two runs, to be gone
+on with later; --found runs nothing and reports what is there. With --save the runs go into results/learning.csv, the
+curves into results/learning.svg. CPU seconds in full: about 600 for the small network, 900 for the transformer;
+--quick: 15, one small task, four seeds, three assigners.
 """
 
 from __future__ import annotations
