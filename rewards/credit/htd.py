@@ -35,7 +35,7 @@ import numpy.typing as npt
 
 from agentgym.rewards.credit.checks import Float, number, step_rewards
 from agentgym.rewards.credit.congruence import congruent
-from agentgym.rewards.credit.group_graph import interleaved, state_graph
+from agentgym.rewards.credit.group_graph import GroupGraph, contracted, interleaved, state_graph
 from agentgym.rewards.credit.groups import Partition, dense, joint_runs, partition, suffix_sums
 from agentgym.rewards.credit.gtd import discount, fixed_point
 from agentgym.steps import StepTable
@@ -110,9 +110,8 @@ def state_values(
         return np.zeros(0), np.zeros(0)
     g = discount(steps, horizon)
 
-    def level(groups: Partition, nodes: Partition, prior: Float) -> Float:
+    def level(graph: GroupGraph, nodes: Partition, prior: Float) -> Float:
         """float64[2n]: the values of one level, spread over the states they are of."""
-        graph = state_graph(steps, groups, nodes)
         p = nodes.totals(prior) / nodes.size
         return fixed_point(graph, steps, reward, p, kappa, g)[nodes.code]
 
@@ -125,13 +124,19 @@ def state_values(
     exact = np.round(progress * _GRAIN).astype(np.int64)
     value = _believed(steps, reward, families, progress, goal)
     coarse = joint_runs(_twice(families), milestones)
-    value = level(families, dense(coarse, binned, int(bins) + 1), value)
-    value = level(folded.groups, joint_runs(joint_runs(_twice(folded.groups), milestones), exact), value)
+    states = dense(coarse, binned, int(bins) + 1)
+    value = level(state_graph(steps, families, states), states, value)
+    states = joint_runs(joint_runs(_twice(folded.groups), milestones), exact)
+    value = level(state_graph(steps, folded.groups, states), states, value)
     levels = [value]
-    value = level(folded.groups, folded.own, value)
+    graph = state_graph(steps, folded.groups, folded.own)
+    value = level(graph, folded.own, value)
     levels.append(value)
     if across:
-        levels.append(level(folded.linked, folded.across, value))
+        wider = np.empty(folded.own.count, dtype=np.int64)
+        wider[folded.own.code] = folded.across.code
+        graph = contracted(graph, folded.linked, Partition(wider, folded.across.count))
+        levels.append(level(graph, folded.across, value))
     value = np.mean(levels, axis=0)
     return value[::2], np.where(steps.terminated, 0.0, value[1::2])
 
