@@ -18,8 +18,10 @@ Verb = Literal["click", "fill", "select_option"]
 
 _LINE = re.compile(r"( *)\[(\d+)\] (\S+)(.*)")
 _FIELDS = frozenset(("textbox", "searchbox", "spinbutton"))
-_CONTROLS = _FIELDS | frozenset("button link checkbox radio combobox listbox tab option menuitem switch slider".split())
-_FLAGS = frozenset("checked disabled selected expanded".split())
+_CONTROLS = _FIELDS | frozenset(
+    ["button", "link", "checkbox", "radio", "combobox", "listbox", "tab", "option", "menuitem", "switch", "slider"]
+)
+_FLAGS = frozenset(["checked", "disabled", "selected", "expanded"])
 _SAID, _TOLD = 10, 7  # pieces that are kept of the words of what has a mark, and of what has none
 
 

@@ -8,6 +8,7 @@ chosen, then the text.
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -298,8 +299,6 @@ def quoted_call(action: str) -> tuple[str, ...]:
     Raises:
         PolicyError: it is no call with string arguments.
     """
-    import ast
-
     try:
         call = ast.parse(action, mode="eval").body
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.keywords:
