@@ -16,16 +16,16 @@ __all__ = ["anchor_figures", "repeated", "varied"]
 Float = npt.NDArray[np.float64]
 
 
-def repeated(steps: StepTable) -> Float:
-    """Share of the steps whose anchor some *other* rollout of the group stands in too; as float64[]. 0 without steps."""
+def repeated(steps: StepTable) -> float:
+    """Share of the steps whose anchor some *other* rollout of the group stands in too; 0 without steps."""
     if not len(steps):
-        return np.float64(0.0)  # type: ignore[return-value]  # a scalar is an array of no dimension
+        return 0.0
     cells = joint(partition(steps.group), steps.anchor)
     order = np.lexsort((steps.trajectory, cells.code))
     code, owner = cells.code[order], steps.trajectory[order]
     first = np.append(True, (code[1:] != code[:-1]) | (owner[1:] != owner[:-1]))
     rollouts = np.bincount(code[first], minlength=cells.count)
-    return np.mean(rollouts[cells.code] > 1)  # type: ignore[return-value]  # as above
+    return float(np.mean(rollouts[cells.code] > 1))
 
 
 def varied(steps: StepTable, rewards: Float, gamma: float) -> tuple[int, int]:
@@ -51,7 +51,7 @@ def anchor_figures(steps: StepTable, recipe: Recipe, gamma: float = 0.95) -> dic
     """Both, for the step rewards of a recipe (its credit method aside)."""
     differ, several = varied(steps, recipe.step_rewards(steps), gamma)
     return {
-        "anchors_repeat": float(repeated(steps)),
+        "anchors_repeat": repeated(steps),
         "anchors_varied": differ,
         "anchors_several": several,
         "anchors_varied_share": differ / several if several else 0.0,

@@ -36,7 +36,7 @@ _REMEMBERED = 12  # pieces of the last action that stay in the prompt
 
 
 class Pointer(NamedTuple):
-    """The tokens by which a model points: candidates stand where ``mark`` does, their score is the logit of ``pick``."""
+    """How a model points: candidates stand where the token ``mark`` does, their score is the logit of ``pick``."""
 
     mark: int
     pick: int

@@ -22,7 +22,7 @@ _SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<mark>", "<pick>", "<end>", "<did>
 MARKS = 80
 """Most things on a page that can be pointed at."""
 _ORDINALS = tuple(f"<{k}>" for k in range(1, MARKS + 1))
-_ALPHABET = tuple(map(chr, range(33, 127))) + ("•", "…")
+_ALPHABET = (*map(chr, range(33, 127)), "•", "…")
 _PART = re.compile(r"\w+|[^\w\s]")
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 

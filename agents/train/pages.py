@@ -1,4 +1,4 @@
-"""Training on pages of several tasks at once: demonstrations cut early, then groups in one browser, by a budget of steps.
+"""Training on pages of several tasks at once: demonstrations cut early, then groups in one browser, on a step budget.
 
 A small model begins with nothing. Oracles show each task up to a milestone (never the step that solves it), and the
 clone goes on with policy gradient: every update plays ``groups`` page seeds of every task, ``group_size`` times each,
@@ -43,7 +43,7 @@ _BLOCK = 1_000_000  # seeds of demonstrations, training and tests come from bloc
 
 @dataclass(frozen=True)
 class PageTask:
-    """A task to train on: environment id, the milestone that ends its demonstrations, and arguments of the environment."""
+    """A task to train on: environment id, the milestone that ends its demonstrations, the environment's arguments."""
 
     env: str
     until: str
@@ -102,20 +102,8 @@ class PageConfig:
     """Held-out pages of each task in a test."""
 
     def __post_init__(self) -> None:
-        for name in [
-            "hidden",
-            "layers",
-            "heads",
-            "demo_lr",
-            "demo_batch",
-            "steps",
-            "groups",
-            "group_size",
-            "lr",
-            "epochs",
-            "minibatches",
-            "slots",
-        ]:
+        positive = "hidden layers heads demo_lr demo_batch steps groups group_size lr epochs minibatches slots"
+        for name in positive.split():
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name} must be positive, got {getattr(self, name)}")
         if not 0 <= self.smoothing < 1:
