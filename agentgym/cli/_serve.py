@@ -11,7 +11,7 @@ from typing import Any
 import tyro
 
 from agentgym.cli._output import known, require
-from agentgym.cli._parse import parse
+from agentgym.cli._parse import Flag, parse
 from agentgym.errors import UsageError
 
 
@@ -52,6 +52,9 @@ class Command:
     idle_timeout: float = 900.0
     """Seconds after which a silent session ends."""
 
+    until_eof: Flag = False
+    """End when standard input closes: whoever started the server is gone."""
+
     def run(self) -> int:
         for package in ("starlette", "uvicorn", "websockets", "msgpack"):
             require(package, "serve")
@@ -76,6 +79,7 @@ class Command:
             uds=self.uds,
             token=read_token(self.token_file) if self.token_file else "",
             limits=limits,
+            until=sys.stdin.fileno() if self.until_eof else None,
             ready=_say,
         )
         return 0
@@ -83,7 +87,7 @@ class Command:
 
 def _say(url: str) -> None:
     print(f"serving at {url}", flush=True)
-    print("Ctrl-C ends it", file=sys.stderr)
+    print("Ctrl-C ends it", file=sys.stderr, flush=True)
 
 
 def main(words: Sequence[str]) -> int:

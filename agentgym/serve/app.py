@@ -362,7 +362,7 @@ class _Face:
         return body
 
 
-class _Silent(Exception):  # noqa: N818  (not an error of anybody: a client that went quiet)
+class _Silent(Exception):
     pass
 
 

@@ -60,19 +60,24 @@ def unpack(message: bytes) -> Any:
     except ProtocolError:
         raise
     except (ValueError, TypeError, RecursionError) as error:  # msgpack's own errors are ValueErrors
-        raise ProtocolError(f"expected a MessagePack message, got {len(message)} bytes that are none: {error}") from error
+        raise ProtocolError(
+            f"expected a MessagePack message, got {len(message)} bytes that are none: {error}"
+        ) from error
 
 
-def _extend(value: Any) -> msgpack.ExtType:
+def _extend(value: Any) -> Any:
     if isinstance(value, tuple):
         return msgpack.ExtType(_TUPLE, pack(list(value)))
     if isinstance(value, np.generic):
         return msgpack.ExtType(_SCALAR, _array(np.asarray(value)))
     if isinstance(value, np.ndarray):
         return msgpack.ExtType(_ARRAY, _array(value))
-    for plain in (bool, int, float, str, bytes):  # subclasses: enumerations, for one
-        if isinstance(value, plain):
-            return plain(value)
+    if isinstance(value, str):  # subclasses of plain types: enumerations, for one
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"{type(value).__module__}.{type(value).__name__} is neither plain nor an array of numbers")

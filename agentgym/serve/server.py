@@ -6,6 +6,7 @@ import ipaddress
 import os
 import socket
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def run(
     uds: Path | None = None,
     token: str = "",
     limits: Limits | None = None,
+    until: int | None = None,
     ready: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; then every session's process is ended.
@@ -39,6 +41,7 @@ def run(
         host, port: where; port 0 takes a free one.
         uds: path of a Unix socket instead; made for this user alone (mode 0600), removed afterwards.
         token: see `application`. limits: bounds.
+        until: a descriptor; the server also ends when it is at its end.
         ready: is told the address once connections are answered.
 
     Raises:
@@ -61,7 +64,7 @@ def run(
         lifespan="on",
     )
     try:
-        _Server(config, lambda: ready(where)).run(sockets=[listener])
+        _Server(config, lambda: ready(where), until).run(sockets=[listener])
     finally:
         listener.close()
         if uds is not None:
@@ -84,18 +87,25 @@ def read_token(path: Path) -> str:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], until: int | None) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._ready, self._until = ready, until
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            if self._until is not None:
+                threading.Thread(target=self._wait, args=(self._until,), daemon=True).start()
             self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
         self._captured_signals.clear()  # being told to end is no failure: exit code 0
+
+    def _wait(self, descriptor: int) -> None:
+        while os.read(descriptor, 1024):
+            pass
+        self.should_exit = True
 
 
 def _is_loopback(host: str) -> bool:

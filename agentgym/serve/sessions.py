@@ -155,9 +155,7 @@ class Relay:
                 return answer
             except TimeoutError:
                 await self.stop()
-                raise WorldTimeout(
-                    f"{self.id} did not answer within {seconds:g} s; its process was stopped"
-                ) from None
+                raise WorldTimeout(f"{self.id} did not answer within {seconds:g} s; its process was stopped") from None
             except (EOFError, OSError) as error:  # OSError: broken pipe, or an answer beyond the limit
                 await self.stop()
                 raise WorldError(f"the process of {self.id} is gone ({error or 'it ended'})") from error
@@ -195,5 +193,6 @@ def _modules(ids: Sequence[str]) -> list[str]:
     for id in ids:
         module, _, name = id.rpartition(":")
         point = gymnasium.spec(name).entry_point
-        found += [module] * bool(module) + [point.partition(":")[0]] * isinstance(point, str)
+        found += [module] if module else []
+        found += [point.partition(":")[0]] if isinstance(point, str) else []
     return list(dict.fromkeys(found))

@@ -137,14 +137,18 @@ def _connect(url: str, token: str, seconds: float) -> ClientConnection:
         return connect(f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}/agentgym", proxy=None, **options)
     except InvalidStatus as error:
         status = error.response.status_code
-        why = "a wrong or missing token, or a name it does not answer to" if status in (401, 403) else "not such a server"
+        why = (
+            "a wrong or missing token, or a name it does not answer to" if status in (401, 403) else "not such a server"
+        )
         raise UsageError(f"{url} refused the connection with status {status}: {why}") from error
     except (InvalidURI, InvalidHandshake) as error:
         raise UsageError(f"{url} does not answer as `agentgym serve` does: {error}") from error
     except TimeoutError:
         raise WorldTimeout(f"{url} did not answer within {seconds:g} s") from None
     except OSError as error:
-        raise WorldError(f"nobody answers at {url} ({error.strerror or error}); start one with `agentgym serve`") from error
+        raise WorldError(
+            f"nobody answers at {url} ({error.strerror or error}); start one with `agentgym serve`"
+        ) from error
 
 
 def _await_socket(path: Path, seconds: float) -> None:
