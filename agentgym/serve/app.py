@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from agentgym.errors import AgentGymError, MissingExtra, UsageError, WorldTimeout
+from agentgym.errors import AgentGymError, MissingExtra, UsageError
 from agentgym.serve import openenv
 from agentgym.serve.child import failure
 from agentgym.serve.codec import pack, space, unpack
@@ -87,7 +87,7 @@ def application(served: Served, limits: Limits | None = None, *, token: str = ""
 
 
 class _Gate:
-    """Lets in who shows the token, or, where there is none, who asks for a loopback name and comes from no other page."""
+    """Lets in who shows the token; where there is none, who asks for a loopback name and is no page of another site."""
 
     def __init__(self, app: ASGIApp, *, token: str, loopback: bool) -> None:
         self.app, self.loopback = app, loopback
@@ -233,7 +233,7 @@ class _Face:
                         answer = {"type": "observation", "data": await episode.step(inner)}
                 except AgentGymError as error:
                     answer = {"type": "error", "data": openenv.error(_kind(error), str(error))}
-                    if isinstance(error, Busy | WorldTimeout):
+                    if isinstance(error, Busy) or (episode is not None and episode.relay.over):
                         await socket.send_json(answer)
                         break
                 await socket.send_json(answer)
@@ -350,6 +350,10 @@ class _Face:
             body = await self._body(request)
             return JSONResponse(await work(openenv.read(body) if body else {}))
         except AgentGymError as error:
+            for key, episode in list(self._http.items()):
+                if episode.relay.over:
+                    del self._http[key]
+                    await self.sessions.stop(episode.relay)
             status = 503 if isinstance(error, Busy) else _STATUS.get(_kind(error), 500)
             return JSONResponse(openenv.error(_kind(error), str(error)), status)
 

@@ -137,7 +137,7 @@ def describe(given: gymnasium.Space[Any]) -> dict[str, Any]:
     if isinstance(given, spaces.MultiDiscrete):
         return {"kind": "multi_discrete", "nvec": given.nvec, "start": given.start, "dtype": given.dtype.str}
     if isinstance(given, spaces.MultiBinary):
-        return {"kind": "multi_binary", "n": list(given.shape)}
+        return {"kind": "multi_binary", "n": given.n if isinstance(given.n, int) else list(given.shape)}
     if isinstance(given, spaces.Text):
         letters = "".join(sorted(given.character_set))
         return {"kind": "text", "max": given.max_length, "min": given.min_length, "letters": letters}

@@ -1,4 +1,4 @@
-"""The messages of OpenEnv's clients (openenv-core 0.3): JSON texts ``{type, data}`` over a WebSocket, or JSON over HTTP.
+"""The messages of OpenEnv's clients (openenv-core 0.3): JSON ``{type, data}`` over a WebSocket, or JSON over HTTP.
 
 An action is ``{"action": VALUE}``, VALUE as the action space wants it (arrays as nested lists). An observation is a
 dict: ``observation`` (arrays as lists), ``info`` (with ``process``, ``success``, ``events``, ``goal``), ``terminated``,

@@ -127,6 +127,11 @@ class Relay:
         self._process: Any = None
         self._ours: Any = None
 
+    @property
+    def over(self) -> bool:
+        """Its process is gone: nothing more is to be had from it."""
+        return self._ours is None
+
     async def start(self) -> None:
         """Start the process (not yet the environment: the first call does, within ``start_seconds``)."""
         self._ours, theirs = self._context.Pipe()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -60,7 +61,8 @@ class Line:
         self.url, self.timeout = url, timeout
         self.broken = False
         self._number = 0
-        self._socket = _connect(url, token, start_timeout)
+        self._stack = contextlib.ExitStack()
+        self._socket: ClientConnection = self._stack.enter_context(_connect(url, token, start_timeout))
         try:
             self.told: dict[str, Any] = self.call("open", {"id": id, "options": options}, timeout=start_timeout)
             if not isinstance(self.told, dict) or "observation_space" not in self.told:
@@ -107,14 +109,14 @@ class Line:
         """Leave; the server ends the session."""
         self.broken = True
         with contextlib.suppress(WebSocketException, OSError):
-            self._socket.close()
+            self._stack.close()
 
     def _receive(self, seconds: float) -> bytes:
         answer = self._socket.recv(timeout=seconds)
         return answer.encode() if isinstance(answer, str) else answer
 
 
-def _connect(url: str, token: str, seconds: float) -> ClientConnection:
+def _connect(url: str, token: str, seconds: float) -> AbstractContextManager[ClientConnection]:
     parts = urlsplit(url)
     headers = {"Authorization": f"Bearer {token}"} if token else None
     options: dict[str, Any] = {
@@ -130,11 +132,15 @@ def _connect(url: str, token: str, seconds: float) -> ClientConnection:
             if not parts.path or parts.netloc:
                 raise UsageError(f"expected a socket as unix:///PATH, got {url!r}")
             _await_socket(Path(parts.path), seconds)
-            return unix_connect(parts.path, "ws://localhost/agentgym", **options)
+            made: AbstractContextManager[ClientConnection] = unix_connect(
+                parts.path, "ws://localhost/agentgym", **options
+            )
+            return made
         if parts.scheme not in ("http", "https", "ws", "wss") or not parts.netloc:
             raise UsageError(f"expected a url such as http://127.0.0.1:8000 or unix:///PATH, got {url!r}")
         scheme = "wss" if parts.scheme in ("https", "wss") else "ws"
-        return connect(f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}/agentgym", proxy=None, **options)
+        made = connect(f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}/agentgym", proxy=None, **options)
+        return made
     except InvalidStatus as error:
         status = error.response.status_code
         why = (
