@@ -18,7 +18,7 @@ from agentgym.spaces import shareable
 from agentgym.task import Actor, Episode, Task
 from agentgym.world import Events, World, wait
 
-__all__ = ["ProcessEnv", "Snapshot"]
+__all__ = ["ProcessEnv", "Snapshot", "expect_type"]
 
 StateT = TypeVar("StateT")
 
@@ -144,7 +144,7 @@ class ProcessEnv(gymnasium.Env[Any, Any], Generic[StateT]):
         """
         if self._ended:
             raise gymnasium.error.ResetNeeded("the episode is over (or never began): call reset() before step()")
-        _expect_type(self.action_space, action)
+        expect_type(self.action_space, action)
         before, ep = self._state, self.episode
         self._ended = True  # a world or task that breaks below ends the episode
         events: Events = self._wait(self.world.act(action))
@@ -310,7 +310,7 @@ class ProcessEnv(gymnasium.Env[Any, Any], Generic[StateT]):
         return info
 
 
-def _expect_type(space: gymnasium.Space[Any], action: Any) -> None:
+def expect_type(space: gymnasium.Space[Any], action: Any) -> None:
     """Refuse an action of the wrong Python type; what it contains is the world's business."""
     expected: type | tuple[type, ...]
     if isinstance(space, gymnasium.spaces.Discrete):

@@ -25,13 +25,17 @@ GROUP = "agentgym.envs"
 
 @dataclass(frozen=True)
 class Entry:
-    """What the catalogue knows of an id without making the environment."""
+    """What the catalogue knows of an id without making the environment.
+
+    ``needs`` says what must be given to make it (an address, another environment); '' when nothing must.
+    """
 
     id: str
     family: str
     summary: str
     extra: str = ""
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    needs: str = ""
 
 
 _entries: dict[str, Entry] = {}
@@ -46,6 +50,7 @@ def register(
     extra: str = "",
     kwargs: Mapping[str, Any] | None = None,
     vector_entry_point: str | None = None,
+    needs: str = "",
 ) -> None:
     """Make ``gymnasium.make(id)`` work and put the id into the catalogue.
 
@@ -57,6 +62,7 @@ def register(
         extra: the optional dependency group it needs ("" for none).
         kwargs: given to the entry point.
         vector_entry_point: a native vector version, bit-identical with the single environment.
+        needs: what must be given to make it, for people ("url=… of a server"); '' when nothing must.
 
     Only ProcessEnv truncates, so no TimeLimit is ever added.
     """
@@ -67,7 +73,7 @@ def register(
         kwargs=dict(kwargs or {}),
         max_episode_steps=None,
     )
-    _entries[id] = Entry(id, family, summary, extra, dict(kwargs or {}))
+    _entries[id] = Entry(id, family, summary, extra, dict(kwargs or {}), needs)
 
 
 def catalogue(family: str | None = None) -> tuple[Entry, ...]:

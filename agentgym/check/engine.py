@@ -92,8 +92,17 @@ def command(
     """
     if bool(ids) == all or (family is not None and not all):
         raise UsageError("name environment ids, or give --all (with --family to narrow it)")
-    chosen = [entry.id for entry in catalogue(family)] if all else [find(id).id for id in ids]
     console = Console()
+    if all:
+        chosen = [entry.id for entry in catalogue(family) if not entry.needs]
+        for entry in catalogue(family):
+            if entry.needs and not json:
+                console.print(f"{entry.id}: not checked; it needs {entry.needs}", markup=False)
+    else:
+        chosen = [find(id).id for id in ids]
+        for id in chosen:
+            if needs := find(id).needs:
+                raise UsageError(f"{id} needs {needs}; from Python: agentgym.check.check_process_env(make=...)")
     reports = []
     for id in chosen:
         report = check_process_env(id, seeds=seeds)

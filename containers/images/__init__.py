@@ -12,22 +12,29 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import agentgym
 from agentgym.containers.docker import client, engine_errors
 from agentgym.errors import UnknownName, UsageError
 
 __all__ = ["BASE", "RECIPES", "SEED", "build", "ensure_base", "here", "pull"]
 
+_PYTHON = (3, 11)
 BASE = "debian:bookworm-slim"
 SEED = "/agentgym-seed"
 """Where a pulled image keeps what its working folder held: `new_sandbox(seed=SEED)` copies it back at the start."""
 _FOLDER = Path(__file__).parent
-RECIPES: tuple[str, ...] = ("sandbox", "swe")
-"""In the order in which they build on each other."""
+RECIPES: tuple[str, ...] = ("sandbox", "swe", "serve", "train")
+"""What can be built."""
+_STANDS_ON = {"swe": ("sandbox",)}
+_EXTRAS = {"serve": "grid,serve", "train": "grid,train,serve"}
+"""Recipes that hold this project itself, with these extras, from wheels that are fetched here: no package index is
+reachable from inside a build."""
 _SKIPPED = ("./proc/*", "./sys/*", "./dev/*", "./var/cache/apt/*", "./var/lib/apt/lists/*", "./var/log/*")
 
 Say = Callable[[str], object]
@@ -65,13 +72,34 @@ def build(names: Iterable[str] = (), *, mirror: str = "", say: Say = print) -> l
     api = client()
     ensure_base(mirror=mirror, say=say)
     made = []
-    for name in RECIPES[: 1 + max(map(RECIPES.index, chosen))]:
+    needed = {below for name in chosen for below in _STANDS_ON.get(name, ())}
+    for name in RECIPES:
         image = f"agentgym/{name}"
-        if name in chosen or not here(image):
+        if name in chosen or (name in needed and not here(image)):
             say(f"building {image}")
-            _build(api, path=str(_FOLDER / name), tag=image)
+            if name in _EXTRAS:
+                with tempfile.TemporaryDirectory(prefix="agentgym-build-") as folder:
+                    shutil.copy(_FOLDER / name / "Dockerfile", folder)
+                    _wheels(_EXTRAS[name], Path(folder, "wheels"), say)
+                    _build(api, path=folder, tag=image)
+            else:
+                _build(api, path=str(_FOLDER / name), tag=image)
             made.append(image)
     return made
+
+
+def _wheels(extras: str, folder: Path, say: Say) -> None:
+    """This project's wheel and those of all it needs, for the images' Python (Debian 12: 3.11)."""
+    checkout = Path(agentgym.__file__).parents[1]
+    if not (checkout / "constraints.txt").exists():
+        raise UsageError(
+            "images that hold agentgym itself are built from a checkout of it, not from an installed wheel"
+        )
+    if sys.version_info[:2] != _PYTHON:
+        raise UsageError("this image has Python {}.{}: build it with the same".format(*_PYTHON))
+    say("fetching wheels")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--wheel-dir", str(folder)]
+    _run([*pip, "--constraint", str(checkout / "constraints.txt"), f"{checkout}[{extras}]"])
 
 
 def ensure_base(*, mirror: str = "", say: Say = print) -> None:

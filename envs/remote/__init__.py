@@ -1,0 +1,1 @@
+"""Environments that run elsewhere: behind ``agentgym serve`` in another process, another container, another machine."""
