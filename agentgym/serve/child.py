@@ -17,10 +17,11 @@ message}]``; the number is the caller's and comes back unchanged.
 
 from __future__ import annotations
 
-import ctypes
 import os
+import select
 import signal
-import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
@@ -45,14 +46,14 @@ ERRORS: dict[str, type[Exception]] = {
     "type": TypeError,
 }
 """How errors are named on the wire; an error has the first name that fits."""
-_PR_SET_PDEATHSIG = 1
+_GRACE = 5.0
+"""Seconds that an environment has to close itself once the server is gone."""
 _MAX_SCRIPTS = 16
 
 
 def main(pipe: Connection, id: str, kwargs: Mapping[str, Any]) -> None:
     """Serve one environment until the pipe closes. Runs in the session's process."""
-    if sys.platform == "linux":  # no session outlives its server, not even one that hangs in a step
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_leave_with, args=(pipe.fileno(),), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's business; it closes the pipe
     session = Session(id, kwargs)
     try:
@@ -63,6 +64,15 @@ def main(pipe: Connection, id: str, kwargs: Mapping[str, Any]) -> None:
     finally:
         session.close()
         os._exit(0)  # threads of a world (a browser's, a sandbox's) must not keep the process
+
+
+def _leave_with(descriptor: int) -> None:
+    """No session outlives its server, not even one that hangs in a step: the pipe tells when the server is gone."""
+    watch = select.poll()
+    watch.register(descriptor, 0)  # the other end's close is always reported
+    watch.poll()
+    time.sleep(_GRACE)
+    os._exit(1)
 
 
 def _next(pipe: Connection) -> bytes | None:

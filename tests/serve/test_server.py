@@ -253,6 +253,14 @@ def children(pid: int) -> set[int]:
     return found
 
 
+def alive(pid: int) -> bool:
+    """It runs: neither gone nor dead and waiting for its parent to notice."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_nothing_is_left_of_a_server_not_even_of_a_hanging_session(how: signal.Signals, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "agentgym", "serve", CORRIDOR, "--port", "0"]
@@ -267,7 +275,7 @@ def test_nothing_is_left_of_a_server_not_even_of_a_hanging_session(how: signal.S
         os.kill(program.pid, how)
         program.wait(30)
         end = time.monotonic() + 20
-        while any(Path(f"/proc/{pid}").exists() for pid in family):
+        while any(map(alive, family)):
             assert time.monotonic() < end, "a process of the server lives on"
             time.sleep(0.02)
     program.stdout.close()
