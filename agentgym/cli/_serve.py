@@ -51,6 +51,8 @@ class Command:
     """Seconds of one reset or step; the session's process is then stopped."""
     idle_timeout: float = 900.0
     """Seconds after which a silent session ends."""
+    max_rate: float = 1000.0
+    """Messages a second that are read of one client; more wait."""
 
     until_eof: Flag = False
     """End when standard input closes: whoever started the server is gone."""
@@ -71,6 +73,7 @@ class Command:
             request_bytes=self.max_request,
             seconds=self.step_timeout,
             idle_seconds=self.idle_timeout,
+            rate=self.max_rate,
         )
         run(
             Served(self.ids, self.env_kwargs, (*OPTIONS, *self.allow)),

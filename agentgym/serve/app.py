@@ -13,15 +13,18 @@ Each WebSocket is one session; HTTP sessions are made by ``/reset`` and end when
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import contextlib
 import hmac
+import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from agentgym.errors import AgentGymError, MissingExtra, UsageError
+from agentgym.errors import AgentGymError, MissingExtra, UsageError, WorldError
 from agentgym.serve import openenv
 from agentgym.serve.child import failure
 from agentgym.serve.codec import pack, space, unpack
@@ -104,13 +107,24 @@ class _Gate:
     def _refusal(self, connection: HTTPConnection) -> str | None:
         headers = connection.headers
         if self._token:
-            shown = headers.get("authorization", "").encode("utf-8", "replace")
-            return None if hmac.compare_digest(shown, b"Bearer " + self._token) else "expected the server's token"
+            shown = _shown(headers.get("authorization", ""))
+            return None if hmac.compare_digest(shown, self._token) else "expected the server's token"
         if self.loopback and _name(headers.get("host", "")) not in ("localhost", "127.0.0.1", "::1"):
             return "this server has no token and answers to loopback names only"
         if headers.get("origin") and urlsplit(headers["origin"]).netloc != headers.get("host"):
             return "pages of other sites are not served"
         return None
+
+
+def _shown(authorization: str) -> bytes:
+    """The token of a header, as a bearer's or as the password of anybody, which is how a URL can carry it."""
+    scheme, _, rest = authorization.partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(rest, validate=True).partition(b":")[2]
+        except (binascii.Error, ValueError):
+            return b""
+    return rest.encode("utf-8", "replace") if scheme.lower() == "bearer" else b""
 
 
 def _name(host: str) -> str:
@@ -133,10 +147,10 @@ class _Episode:
 
     async def call(self, operation: str, argument: Any) -> Any:
         self.heard = asyncio.get_running_loop().time()
-        self.calls += 1
-        number, kind, value = unpack(await self.relay.call(pack([self.calls, operation, argument])))
-        if number != self.calls:
-            raise UsageError(f"answer {number} came for call {self.calls}")
+        number = self.calls = self.calls + 1  # kept here: over HTTP, another call may begin while this one waits
+        answered, kind, value = unpack(await self.relay.call(pack([number, operation, argument])))
+        if answered != number:
+            raise WorldError(f"answer {answered} came for call {number}")
         if kind == "error":
             raise _Told(value["kind"], value["message"])
         return value
@@ -190,12 +204,13 @@ class _Face:
         await socket.accept()
         relay: Relay | None = None
         try:
-            number, wish = _wish(await self._hear(socket))
             try:
+                number, wish = _wish(await self._hear(socket))
                 relay = await self.sessions.start(wish.get("id", ""), wish.get("options", {}))
                 await socket.send_bytes(await relay.call(pack([number, "make", None])))
+                pace = _Pace(self.limits.rate)
                 while True:
-                    await socket.send_bytes(await relay.call(await self._hear(socket)))
+                    await socket.send_bytes(await relay.call(await self._hear(socket, pace)))
             except AgentGymError as error:
                 told = {"kind": _kind(error), "message": str(error)}
                 await socket.send_bytes(pack([-1, "error", told]))
@@ -212,9 +227,10 @@ class _Face:
         """OpenEnv's messages."""
         await socket.accept()
         episode: _Episode | None = None
+        pace = _Pace(self.limits.rate)
         try:
             while True:
-                message = await self._hear(socket)
+                message = await self._hear(socket, pace)
                 try:
                     data = openenv.read(message)
                     kind, inner = data.get("type"), data.get("data", {})
@@ -234,9 +250,9 @@ class _Face:
                 except AgentGymError as error:
                     answer = {"type": "error", "data": openenv.error(_kind(error), str(error))}
                     if isinstance(error, Busy) or (episode is not None and episode.relay.over):
-                        await socket.send_json(answer)
+                        await socket.send_text(_json(answer))
                         break
-                await socket.send_json(answer)
+                await socket.send_text(_json(answer))
             await socket.close()
         except _Silent as silent:
             await socket.close(_POLICY_VIOLATION, str(silent))
@@ -246,8 +262,10 @@ class _Face:
             if episode is not None:
                 await self.sessions.stop(episode.relay)
 
-    async def _hear(self, socket: WebSocket) -> bytes:
-        """The next message, text or bytes."""
+    async def _hear(self, socket: WebSocket, pace: _Pace | None = None) -> bytes:
+        """The next message, text or bytes, no sooner than the rate allows."""
+        if pace is not None:
+            await pace.wait()
         try:
             async with asyncio.timeout(self.limits.idle_seconds):
                 message = await socket.receive()
@@ -266,10 +284,22 @@ class _Face:
         async def work(data: dict[str, Any]) -> dict[str, Any]:
             key = str(data.get("episode_id") or secrets.token_urlsafe(16))[:255]
             episode = self._http.get(key)
+            fresh = None
             if episode is None:
-                episode = self._http[key] = await self._begin(data)
+                episode = fresh = await self._begin(data)
                 episode.episode_id = key
-            answer = await episode.reset(data)
+                if key in self._http:  # two asked for the same at once
+                    await self.sessions.stop(fresh.relay)
+                    episode, fresh = self._http[key], None
+                else:
+                    self._http[key] = episode
+            try:
+                answer = await episode.reset(data)
+            except BaseException:
+                if fresh is not None:  # nobody was told of it: it would be held until it is idle
+                    self._http.pop(key, None)
+                    await self.sessions.stop(fresh.relay)
+                raise
             answer["observation"]["episode_id"] = key
             return answer
 
@@ -348,26 +378,54 @@ class _Face:
     ) -> Response:
         try:
             body = await self._body(request)
-            return JSONResponse(await work(openenv.read(body) if body else {}))
+            return _Answer(await work(openenv.read(body) if body else {}))
         except AgentGymError as error:
             for key, episode in list(self._http.items()):
                 if episode.relay.over:
                     del self._http[key]
                     await self.sessions.stop(episode.relay)
             status = 503 if isinstance(error, Busy) else _STATUS.get(_kind(error), 500)
-            return JSONResponse(openenv.error(_kind(error), str(error)), status)
+            return _Answer(openenv.error(_kind(error), str(error)), status)
 
     async def _body(self, request: Request) -> bytes:
-        body = b""
-        async for part in request.stream():
-            body += part
-            if len(body) > self.limits.request_bytes:
-                raise UsageError(f"the request is larger than {self.limits.request_bytes} bytes")
-        return body
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self.limits.request_seconds):
+                async for part in request.stream():
+                    body += part
+                    if len(body) > self.limits.request_bytes:
+                        raise UsageError(f"the request is larger than {self.limits.request_bytes} bytes")
+        except TimeoutError:
+            raise UsageError(f"the request did not come within {self.limits.request_seconds:g} s") from None
+        return bytes(body)
 
 
 class _Silent(Exception):
     pass
+
+
+class _Pace:
+    """Holds a talkative client back: its messages are read at most at a rate, after a burst of one second's worth."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate, self._free = rate, 0.0
+
+    async def wait(self) -> None:
+        """Until the next message may be read."""
+        now = asyncio.get_running_loop().time()
+        self._free = max(self._free, now - 1.0) + 1.0 / self._rate
+        if self._free > now:
+            await asyncio.sleep(self._free - now)
+
+
+class _Answer(JSONResponse):
+    def render(self, content: Any) -> bytes:
+        return _json(content).encode()
+
+
+def _json(content: Any) -> str:
+    """In ASCII: what a client sent comes back in answers, and may be no text for UTF-8 (half of a surrogate pair)."""
+    return json.dumps(content, allow_nan=False, separators=(",", ":"))
 
 
 def _wish(message: bytes) -> tuple[int, dict[str, Any]]:

@@ -23,6 +23,8 @@ class Limits:
         seconds: one call (a reset, a step); the session's process is then killed.
         start_seconds: making the environment.
         idle_seconds: a session that hears nothing for so long ends.
+        request_seconds: a request over HTTP must have come whole within these.
+        rate: messages a second that are read of one WebSocket; more wait, unread.
     """
 
     sessions: int = 64
@@ -31,6 +33,13 @@ class Limits:
     seconds: float = 120.0
     start_seconds: float = 120.0
     idle_seconds: float = 900.0
+    request_seconds: float = 30.0
+    rate: float = 1000.0
+
+    @property
+    def connections(self) -> int:
+        """Connections at once, those included that have not said what they want."""
+        return 2 * int(self.sessions) + 64
 
     def __post_init__(self) -> None:
         for each in fields(self):

@@ -60,7 +60,10 @@ def as_action(data: Mapping[str, Any], space: spaces.Space[Any]) -> Any:
     """
     if "action" not in data:
         raise UsageError('expected a step as {"action": VALUE}, got ' + json.dumps(sorted(map(str, data)))[:200])
-    return _shaped(data["action"], space)
+    action = data["action"]
+    if isinstance(action, dict) and list(action) == ["action"] and not isinstance(space, spaces.Dict):
+        action = action["action"]  # over HTTP, OpenEnv puts an action's fields one level down
+    return _shaped(action, space)
 
 
 def _shaped(value: Any, space: spaces.Space[Any]) -> Any:
@@ -79,7 +82,7 @@ def _shaped(value: Any, space: spaces.Space[Any]) -> Any:
 def result(observation: Any, info: Mapping[str, Any], reward: float | None, ended: tuple[bool, bool]) -> dict[str, Any]:
     """The data of an observation message. ``ended``: terminated, truncated."""
     inside = {"observation": observation, "info": info, "terminated": ended[0], "truncated": ended[1]}
-    return {"observation": as_json(inside), "reward": reward, "done": any(ended)}
+    return {"observation": as_json(inside), "reward": as_json(reward), "done": any(ended)}
 
 
 def error(kind: str, message: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import socket
@@ -17,6 +18,7 @@ from agentgym.serve.sessions import Served
 
 try:
     import uvicorn
+    from uvicorn.protocols.http.h11_impl import H11Protocol
 except ImportError as error:
     raise MissingExtra("uvicorn", "serve") from error
 
@@ -55,6 +57,7 @@ def run(
     where = f"unix://{uds}" if uds is not None else "http://{}:{}".format(*_shown(listener))
     config = uvicorn.Config(
         app,
+        http=_http(bounds),
         log_level="warning",
         access_log=False,
         ws="websockets-sansio",
@@ -84,6 +87,41 @@ def read_token(path: Path) -> str:
     if len(token) < 16 or not token.isascii() or not token.isprintable() or " " in token:
         raise UsageError(f"expected a token of at least 16 printable ASCII characters in {path}")
     return token
+
+
+def _http(limits: Limits) -> type[H11Protocol]:
+    """HTTP that bounds those who ask for nothing: connections beyond a number, and those that send no whole request."""
+
+    class Protocol(H11Protocol):
+        _patience: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            full = len(self.connections) >= limits.connections
+            super().connection_made(transport)
+            if full:
+                transport.abort()
+            self._wait()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            if self._patience is not None:
+                self._patience.cancel()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self._wait()
+
+        def _wait(self) -> None:
+            if self._patience is not None:
+                self._patience.cancel()
+            self._patience = self.loop.call_later(limits.request_seconds, self._give_up)
+
+        def _give_up(self) -> None:
+            waits = self.cycle is None or self.cycle.response_complete
+            if waits and self.transport.get_protocol() is self:  # else it became a WebSocket
+                self.transport.abort()
+
+    return Protocol
 
 
 class _Server(uvicorn.Server):
