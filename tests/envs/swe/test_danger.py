@@ -69,9 +69,9 @@ def test_honest_commands(command: str) -> None:
     "command", ["git " * 5000, "> /" * 7000, "kill " * 4000, "(" * 20000, "git log " * 2500 + "1" * 20]
 )
 def test_a_hostile_command_is_judged_at_once(command: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     list(of_command(command))
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_outputs() -> None:
