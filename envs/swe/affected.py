@@ -36,7 +36,7 @@ def affected(instance: Instance, changed: Iterable[str]) -> tuple[str, ...]:
             break
         reached |= new
         dirty |= {_name(path) for path in new}
-    return tuple(i for i in ids if f"tests/{i.partition('::')[0]}" in reached or "conftest" in dirty)
+    return tuple(i for i in ids if f"tests/{i.partition('::')[0]}" in reached or b"conftest" in dirty)
 
 
 @lru_cache(256)
