@@ -23,8 +23,8 @@ __all__ = ["LanguageRewards"]
 class LanguageRewards(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Puts ``info["language"]`` beside every step: ``value`` and what it is made of (see `reward`).
 
-    A step that changes no file is worth 0, but for the doubt where an `edit` names a text that stands nowhere. Servers are
-    kept over episodes.
+    A step that changes no file is worth 0, but for the doubt where an `edit` names a text that stands nowhere. Servers
+    are kept over episodes.
 
     Args:
         env: an environment of the SWE family.
