@@ -393,7 +393,7 @@ def _instance(recipe: Recipe, package: Sdist, mutant: Mutant, number: int) -> In
         visible=tuple(sorted({name.partition("::")[0] for name in recipe.tests} - noticing)),
         python_path=(package.root,),
         conftest=recipe.conftest,
-        seconds=float(max(60, round(10 * recipe.seconds))),
+        seconds=float(min(180, max(60, round(10 * recipe.seconds)))),
         split=mutant.split,
         about={
             "package": recipe.package,

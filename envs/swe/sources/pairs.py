@@ -169,7 +169,7 @@ def make_pair(
         visible=tuple(sorted(p for p in old.tests if re.search(r"(^|/)(test_[^/]*|[^/]*_test)\.py$", p))),
         python_path=(old.root,),
         conftest=conftest,
-        seconds=float(max(60, round(10 * seconds))),
+        seconds=float(min(180, max(60, round(10 * seconds)))),
         image=image,
         split="held_out",
         about={
