@@ -56,6 +56,7 @@ def assign(
     goal: float = 1.0,
     across: bool = True,
     horizon: int | None = None,
+    block: int = 1 << 20,
     normalise: bool = False,
 ) -> Float:
     """Temporal-difference advantages under partially pooled values.
@@ -70,6 +71,8 @@ def assign(
         goal: what success is worth, above 0, in units of reward.
         across: groups that share anchors share states.
         horizon: H in steps; None: as in `gtd.assign`.
+        block: a batch of more steps than this is credited in parts of whole groups that hold about so many, so that
+            time is linear and memory bounded; nothing is pooled over two parts.
         normalise: divide by the root mean square over the batch.
 
     Returns:
@@ -80,7 +83,9 @@ def assign(
     """
     number("lam", lam, 0.0, 1.0)
     reward = step_rewards(steps, rewards)
-    before, after = state_values(steps, reward, kappa=kappa, bins=bins, goal=goal, across=across, horizon=horizon)
+    before, after = state_values(
+        steps, reward, kappa=kappa, bins=bins, goal=goal, across=across, horizon=horizon, block=block
+    )
     advantage = suffix_sums(steps, reward + after - before, lam)
     if normalise and len(advantage):
         size = np.sqrt(np.mean(advantage**2))
@@ -98,6 +103,7 @@ def state_values(
     goal: float = 1.0,
     across: bool = True,
     horizon: int | None = None,
+    block: int = 1 << 20,
 ) -> tuple[Float, Float]:
     """V of the state before and after every step, float64[n] each; 0 after termination. Arguments as in `assign`."""
     number("kappa", kappa, 0.0, open_low=True)
@@ -105,10 +111,27 @@ def state_values(
     number("goal", goal, 0.0, open_low=True)
     if horizon is not None:
         number("horizon", horizon, 1)
+    number("block", block, 1)
     reward = step_rewards(steps, rewards)
     if not len(steps):
         return np.zeros(0), np.zeros(0)
     g = discount(steps, horizon)
+    if len(steps) <= block:
+        return _values(steps, reward, kappa, int(bins), goal, across, g)
+    before, after = np.empty(len(steps)), np.empty(len(steps))
+    groups = partition(steps.group)
+    part = ((np.cumsum(groups.size) - 1) // block)[groups.code]
+    for k in range(int(part.max()) + 1):
+        rows = part == k
+        if rows.any():
+            before[rows], after[rows] = _values(steps[rows], reward[rows], kappa, int(bins), goal, across, g)
+    return before, after
+
+
+def _values(
+    steps: StepTable, reward: Float, kappa: float, bins: int, goal: float, across: bool, g: float
+) -> tuple[Float, Float]:
+    """`state_values` of at least one step, in one part."""
 
     def level(graph: GroupGraph, nodes: Partition, prior: Float) -> Float:
         """float64[2n]: the values of one level, spread over the states they are of."""
@@ -120,11 +143,11 @@ def state_values(
     families = Partition(*_families(steps))
     folded = congruent(steps)
     # A progress of 1 - 8/10 is a rounding error below 0.2 and belongs to its bin.
-    binned = np.clip(np.floor(int(bins) * progress + 1e-9), 0, int(bins)).astype(np.int64)
+    binned = np.clip(np.floor(bins * progress + 1e-9), 0, bins).astype(np.int64)
     exact = np.round(progress * _GRAIN).astype(np.int64)
     value = _believed(steps, reward, families, progress, goal)
     coarse = joint_runs(_twice(families), milestones)
-    states = dense(coarse, binned, int(bins) + 1)
+    states = dense(coarse, binned, bins + 1)
     value = level(state_graph(steps, families, states), states, value)
     states = joint_runs(joint_runs(_twice(folded.groups), milestones), exact)
     value = level(state_graph(steps, folded.groups, states), states, value)
