@@ -169,4 +169,10 @@ def htd(
             delta = float(steps.reward[row]) + (0.0 if steps.terminated[row] else after) - before
             carried = delta + lam * carried
             result[row] = carried
+    taken: dict[tuple[object, int], list[int]] = {}
+    for row, action in enumerate(steps.action.tolist()):
+        taken.setdefault(((shared if across else own)[row][0], action), []).append(row)
+    for rows in taken.values():
+        for row, value_of_all in zip(rows, [mean([result[r] for r in rows])] * len(rows), strict=True):
+            result[row] = value_of_all
     return result
