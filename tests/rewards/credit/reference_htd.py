@@ -173,6 +173,7 @@ def htd(
     for row, action in enumerate(steps.action.tolist()):
         taken.setdefault(((shared if across else own)[row][0], action), []).append(row)
     for rows in taken.values():
-        for row, value_of_all in zip(rows, [mean([result[r] for r in rows])] * len(rows), strict=True):
-            result[row] = value_of_all
+        credit = mean([result[row] for row in rows])
+        for row in rows:
+            result[row] = credit
     return result

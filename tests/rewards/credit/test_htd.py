@@ -197,7 +197,7 @@ def test_where_every_rollout_fails_states_seldom_seen_are_worth_more() -> None:
 def test_equal_actions_in_equal_states_are_credited_alike() -> None:
     steps, _ = drawn(0.3, 1)
     credit, kept = htd.assign(steps), htd.assign(steps, average=False)
-    taken = joint(joint(partition(steps.anchor), steps.action), np.zeros(len(steps), dtype=np.int64))
+    taken = joint(partition(steps.anchor), steps.action)
     np.testing.assert_allclose(credit, (taken.totals(kept) / taken.size)[taken.code])
     assert not np.allclose(credit, kept)
 
