@@ -299,13 +299,12 @@ _LEARNT = (
     Recipe(
         "lagrangian",
         (_OUTCOME, _FINAL_PROGRESS),
-        "gigpo",
-        combine="lagrangian",
-        combine_options={"multiplier": "danger_price"},
+        "constrained",
+        {"price": "danger_price"},
         companion="danger-limit",
-        companion_options={"limit": 0.01, "rate": 0.05},
+        companion_options={"limit": 0.005},
         source="Lagrangian relaxation, dual ascent",
-        note="an unsafe step grows dearer while more than 1 % of the rollouts have one",
+        note="an unsafe step grows dearer while more than 0.5 % of the rollouts have one",
     ),
     Recipe(
         "barfi",

@@ -93,22 +93,41 @@ def congruent(steps: StepTable) -> Congruence:
         rows = _closure(parent, own, nodes.code, moves, np.flatnonzero(folding[groups.code]))
         own = parent
         folding &= ~_refuted(steps, nodes, own, action, groups, folding)
-        own = np.where(folding[nodes.group], own, len(own) + np.arange(len(own)))
+        own = np.where(folding[nodes.group], own, np.arange(len(own)))
         folded = _folded_across(nodes, own, moves, folding, rows[folding[groups.code[rows]]])
         # Groups that are not folded keep their anchors, and share those.
         across = np.where(folding[nodes.group], folded, nodes.anchor.count + across)
         own_only = folding & _refuted(steps, nodes, across, action, groups, folding)
         across = np.where(own_only[nodes.group], 2 * nodes.anchor.count + own, across)
-    within = joint(Partition(nodes.group, groups.count), own)
-    shared = partition(across)
+    within = _renumbered(own)  # named by nodes, whose numbers are in the order of the groups
+    shared = _renumbered(across)
     linked = _linked(nodes, shared, groups.count)
-    everywhere = joint(Partition(linked.code[nodes.group], linked.count), shared.code)
+    everywhere = _in_order(shared, linked.code[nodes.group])
     return Congruence(
         Partition(within.code[nodes.code], within.count),
         groups,
         Partition(everywhere.code[nodes.code], everywhere.count),
         Partition(linked.code[groups.code], linked.count),
     )
+
+
+def _renumbered(names: Int) -> Partition:
+    """Classes by name, not far above their number, numbered in the order of their names."""
+    used = np.zeros(int(names.max()) + 1, dtype=np.bool_)
+    used[names] = True
+    number = np.cumsum(used) - 1
+    return Partition(number[names], int(number[-1]) + 1)
+
+
+def _in_order(classes: Partition, of: Int) -> Partition:
+    """The same classes, numbered in the order of what they are of."""
+    owner = np.empty(classes.count, dtype=np.int64)
+    owner[classes.code] = of
+    if np.all(owner[1:] >= owner[:-1]):
+        return classes
+    number = np.empty(classes.count, dtype=np.int64)
+    number[np.argsort(owner, kind="stable")] = np.arange(classes.count)
+    return Partition(number[classes.code], classes.count)
 
 
 def _begin_as_one(parent: Int, nodes: _Nodes, moves: _Moves, evidence: Bool) -> None:

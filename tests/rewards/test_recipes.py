@@ -242,10 +242,10 @@ def test_a_companion_writes_what_its_recipe_reads(name: str, need: Need) -> None
 
 def test_the_price_of_danger_rises_while_the_limit_is_broken() -> None:
     steps = rollouts([0.0], [0.0], danger=np.array([True, False]))
-    learner = recipe("lagrangian").build_companion(Surroundings(), limit=0.1, rate=2.0)
+    learner = recipe("lagrangian").build_companion(Surroundings(), limit=0.1, rate=0.2, most=2.0)
     assert learner is not None
     prices = [learner.update(steps, TokenTable.empty())[0]["danger_price"][0] for _ in range(3)]
-    np.testing.assert_allclose(prices, [0.8, 1.6, 2.4])
+    np.testing.assert_allclose(prices, 0.05 * np.exp([0.4, 0.8, 1.2]))
 
 
 def test_companions_are_checked_when_the_recipe_is_made() -> None:
