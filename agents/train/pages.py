@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -74,7 +76,7 @@ class PageConfig:
     """Distinct prefixes in one warm-start batch."""
     smoothing: float = 0.2
     """Share of the demonstrated choices that are drawn from all candidates instead, so that the clone explores."""
-    frequent: float = 0.2
+    frequent: float = 0.08
     """A word that is in this share of a task's demonstrated texts is a token; others are spelled."""
     steps: int = 30_000
     """Environment steps of the training."""
@@ -98,8 +100,8 @@ class PageConfig:
     """Pages in flight, in one browser."""
     spare: int = 5
     """Pages kept beyond those."""
-    pages: int = 100
-    """Held-out pages of each task in a test."""
+    threads: int = 2
+    """Torch threads while learning; the browser is at rest then. Acting takes one."""
 
     def __post_init__(self) -> None:
         positive = "hidden layers heads demo_lr demo_batch steps groups group_size lr epochs minibatches slots"
@@ -237,7 +239,7 @@ def make_clone(tasks: Sequence[PageTask], config: PageConfig, tell: Callable[[st
     shown = demonstrate(tasks, config.demos, 3 * config.seed)
     seconds = time.perf_counter() - began
     tell(f"{len(shown)} demonstrated steps in {seconds:.0f} s")
-    by_task = [[f"{s.goal} {s.observation['text']}" for s in shown if s.task == k] for k in range(len(tasks))]
+    by_task = [[_words(s) for s in shown if s.task == k] for k in range(len(tasks))]
     spelling = Spelling(frequent_words([texts for texts in by_task if texts], config.frequent) | _STRUCTURE)
     policy = new_policy(spelling, config)
     steps = _as_tokens(policy, shown)
@@ -245,12 +247,12 @@ def make_clone(tasks: Sequence[PageTask], config: PageConfig, tell: Callable[[st
     learner.set_lr(config.demo_lr)
     lessons = PagesLessons(steps, spelling, config.smoothing, config.seed)
     loss = float("nan")
-    for epoch, loss in enumerate(
-        learner.fit_demonstrations(lessons, epochs=config.demo_epochs, batch=config.demo_batch)
-    ):
-        if config.demo_epochs >= 10 and (epoch + 1) % (config.demo_epochs // 5) == 0:
-            tell(f"demonstrations, pass {epoch + 1} of {config.demo_epochs}: loss {loss:.3f}")
-        learner.set_lr(config.demo_lr * (1.0 - (epoch + 1) / (config.demo_epochs + 1)))
+    with _threads(config.threads):
+        losses = learner.fit_demonstrations(lessons, epochs=config.demo_epochs, batch=config.demo_batch)
+        for epoch, loss in enumerate(losses, 1):
+            if epoch % max(1, config.demo_epochs // 5) == 0:
+                tell(f"demonstrations, pass {epoch} of {config.demo_epochs}: loss {loss:.3f}")
+            learner.set_lr(config.demo_lr * (1.0 - epoch / (config.demo_epochs + 1)))
     figures = {
         "demonstrated_steps": len(shown),
         "demonstrated_steps_by_task": [len(texts) for texts in by_task],
@@ -263,8 +265,15 @@ def make_clone(tasks: Sequence[PageTask], config: PageConfig, tell: Callable[[st
     return Clone(spelling.words, policy.model.state_dict(), figures)
 
 
-_STRUCTURE_TEXT = "value checked selected expanded textbox textarea button link checkbox radio tab listitem span div"
+_STRUCTURE_TEXT = """
+value checked disabled selected expanded textbox textarea button link checkbox radio tab listitem span div
+"""
 _STRUCTURE = frozenset(_STRUCTURE_TEXT.split())
+
+
+def _words(shown: Shown) -> str:
+    """Goal and page, without the numbers of elements."""
+    return f"{shown.goal} " + re.sub(r"\[\d+\] ", "", str(shown.observation["text"]))
 
 
 def new_policy(spelling: Spelling, config: PageConfig) -> PointingPolicy:
@@ -367,7 +376,10 @@ class PageTrainer:
         token_steps = list(tokens.steps())
         rows = _rows(steps, token_steps)
         self.learner.set_lr(c.lr * max(0.0, 1.0 - self.env_steps / c.steps))
-        stats = self.learner.update(token_steps, advantages[rows], epochs=c.epochs, minibatches=c.minibatches, number=k)
+        with _threads(c.threads):
+            stats = self.learner.update(
+                token_steps, advantages[rows], epochs=c.epochs, minibatches=c.minibatches, number=k
+            )
         self.policy.set_weights_version(k + 1)
         ended = time.perf_counter()
         self.env_steps += len(steps)
@@ -473,6 +485,17 @@ class PageTrainer:
         ends = steps.trajectories
         task = ends.id // self.config.group_size % len(self.tasks)
         return [float(ends.success[task == t].mean()) if (task == t).any() else 0.0 for t in range(len(self.tasks))]
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """So many torch threads, for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _rows(steps: StepTable, tokens: Sequence[TokenStep]) -> npt.NDArray[np.int64]:

@@ -47,7 +47,7 @@ def words(page: Page) -> str:
 def test_a_form() -> None:
     page = read_page(FORM, SPELLING)
     assert words(page) == (
-        "checkbox w ##i ##n ##e checked <mark> textbox value ##= o ##l ##d t ##e ##x <mark> "
+        "checkbox w ##i ##n ##e checked <mark> textbox value ##= o ##l ##d t ##e ##x ##t <mark> "
         "combobox r ##e ##d | b ##l ##u ##e <mark> button Submit disabled button Submit <mark>"
     )
     assert [(m.bid, m.verb) for m in page.marks] == [
@@ -72,7 +72,7 @@ def test_the_mark_of_what_holds_others_comes_behind_them() -> None:
     page = read_page(THREADS, SPELLING)
     assert words(page) == (
         "div div A ##n ##n span <mark> <end> <mark> div div B ##o ##b <end> <mark> "
-        "o ##u ##t o ##f v ##i ##e ##w ##: div l ##a ##t ##e"
+        "o ##u ##t o ##f v ##i div l ##a ##t ##e"
     )
     assert [m.bid for m in page.marks] == ["3", "1", "4"]
 

@@ -33,6 +33,7 @@ SMALL = PageConfig(
     slots=3,
     spare=1,
     max_new_tokens=4,
+    threads=1,
 )
 
 
