@@ -5,23 +5,8 @@ from __future__ import annotations
 from agentgym.agents.policy.pages import Page, read_page
 from agentgym.agents.policy.spelling import MARKS, Spelling
 
-SPELLING = Spelling(
-    [
-        "label",
-        "checkbox",
-        "button",
-        "Submit",
-        "textbox",
-        "value",
-        "checked",
-        "div",
-        "span",
-        "link",
-        "tab",
-        "options",
-        "combobox",
-    ]
-)
+WORDS = "label checkbox button Submit textbox value checked div span link tab options combobox disabled"
+SPELLING = Spelling(WORDS.split(" "))
 FORM = """page: A Form
 [1] label
  [2] checkbox "wine" checked focused

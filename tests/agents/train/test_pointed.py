@@ -12,6 +12,7 @@ from agentgym.agents.policy.types import Request
 from agentgym.agents.train.examples import build_examples, parted, step_weights
 from agentgym.agents.train.forward import forward
 from agentgym.agents.train.learner import Learner
+from agentgym.agents.train.pages import PagesLessons
 from agentgym.errors import UsageError
 from agentgym.tokens import TokenStep
 
@@ -102,10 +103,8 @@ def test_a_clone_learns_to_copy_what_it_has_not_been_shown(policy: PointingPolic
         s = policy.record([Request(k, 0, {"text": PAGE}, f"put {letter}")], [action.format(letter)])[0].segment
         assert s is not None
         shown.append(TokenStep(k, 0, s.prompt, s.action, s.logprob, s.logprob_behaviour, s.candidates, s.chosen, 0))
-    from agentgym.agents.train.pages import PagesLessons
-
     learner = Learner(model, lr=5e-3, pointer=policy.pointer)
-    for _ in learner.fit_demonstrations(PagesLessons(shown, SPELLING, 0.0, 1), epochs=150, batch=16):
+    for _ in learner.fit_demonstrations(PagesLessons(shown, SPELLING, 0.0, 1), epochs=120, batch=4):
         pass
     policy.set_weights_version(1)
     requests = [Request(100 + k, 0, {"text": PAGE}, f"put {c}", greedy=True) for k, c in enumerate("qrstuvwxyz")]
