@@ -3,7 +3,7 @@
 Five MiniWoB tasks of several steps, all trained at once by one transformer of about 0.37 million parameters that begins
 with nothing: oracles show each task up to an early milestone (and never the step that solves it), then every arm goes
 on from the same clone with groups of eight over ten pages in one Chromium, until its browser steps are spent. Elements
-are pointed at, the texts of fields are written letter by letter. Tested by sampled success on held-out pages, the same
+are pointed at, the texts of fields are written token by token. Tested by sampled success on held-out pages, the same
 ones for every arm and seed.
 
     python benchmarks/web_learning.py --json --save       # clones, search, five arms on three seeds: hours on 2 cores

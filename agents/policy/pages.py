@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from agentgym.agents.policy.spelling import MARKS, Spelling
+from agentgym.agents.policy.lexicon import MARKS, Notes
 
 __all__ = ["Mark", "Page", "read_page"]
 
@@ -22,7 +22,7 @@ _CONTROLS = _FIELDS | frozenset(
     ["button", "link", "checkbox", "radio", "combobox", "listbox", "tab", "option", "menuitem", "switch", "slider"]
 )
 _FLAGS = frozenset(["checked", "disabled", "selected", "expanded"])
-_SAID, _TOLD = 10, 7  # pieces that are kept of the words of what has a mark, and of what has none
+_SAID, _TOLD = 8, 4  # tokens that are kept of the words of what has a mark, and of what has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +49,14 @@ class Page:
     owner: dict[str, int]
 
 
-def read_page(text: str, spelling: Spelling) -> Page:
+def read_page(text: str, notes: Notes) -> Page:
     """The page of an observation's text; what comes after the last mark there is room for has none."""
-    return _Reader(spelling).read(text)
+    return _Reader(notes).read(text)
 
 
 class _Reader:
-    def __init__(self, spelling: Spelling) -> None:
-        self.spelling = spelling
+    def __init__(self, notes: Notes) -> None:
+        self.notes, self.lexicon = notes, notes.lexicon
         self.tokens: list[int] = []
         self.marks: list[Mark] = []
         self.owner: dict[str, int] = {}
@@ -83,7 +83,7 @@ class _Reader:
         if line.startswith("page: ") or words == self.last:
             return
         self._close(0 if line == "out of view:" else len(line) - len(line.lstrip(" ")))
-        self.tokens += self.spelling.text(words)[:_TOLD]
+        self.tokens += self.notes.text(words)[:_TOLD]
         self.last = words
 
     def _element(self, depth: int, bid: str, role: str, rest: str, inside: bool) -> None:
@@ -97,10 +97,10 @@ class _Reader:
             for _, _, held in self.open[-1:]:
                 held.append(bid)
             return
-        name = self.spelling.text(" ".join([role, *words]))[: _SAID if active else _TOLD]
+        name = self.notes.text(" ".join([role, *words]))[: _SAID if active else _TOLD]
         self.tokens += name
         for word in (*flags, *options.split()):
-            self.tokens += self.spelling.word(word)
+            self.tokens += self.notes.word(word)
         if not active:
             if self.open:
                 self.open[-1][2].append(bid)
@@ -108,15 +108,15 @@ class _Reader:
             self.open.append((depth, bid, []))
         else:
             verb: Verb = "fill" if role in _FIELDS else "select_option" if options else "click"
-            self._mark(bid, verb, self.spelling.text(role) if verb == "fill" else name)
+            self._mark(bid, verb, self.notes.text(role) if verb == "fill" else name)
 
     def _close(self, depth: int) -> None:
         """What is at least as deep as the next line has come to its end."""
         while self.open and self.open[-1][0] >= depth:
             _, bid, held = self.open.pop()
-            self.tokens.append(self.spelling.end)
+            self.tokens.append(self.lexicon.end)
             place = len(self.marks)
-            self._mark(bid, "click", (self.spelling.end,))
+            self._mark(bid, "click", (self.lexicon.end,))
             if place < len(self.marks):
                 self.owner.update(dict.fromkeys(held, place))
             elif self.open:
@@ -125,6 +125,6 @@ class _Reader:
     def _mark(self, bid: str, verb: Verb, name: tuple[int, ...]) -> None:
         place = len(self.marks)
         if place < MARKS:
-            self.tokens.append(self.spelling.mark)
+            self.tokens.append(self.lexicon.mark)
             self.owner[bid] = place
-            self.marks.append(Mark(bid, verb, (self.spelling.ordinals[place], *name)))
+            self.marks.append(Mark(bid, verb, (self.lexicon.ordinals[place], *name)))

@@ -1,7 +1,7 @@
 """A policy for pages: points at one of the marks, and where that takes text, writes it, token by token.
 
 The prompt is goal, last action and page (`read_page`). The k-th candidate's score is the logit of a token that is never
-read (`Spelling.pick`) where the k-th mark stands, so all candidates cost one pass over the page. What is written behind
+read (`Lexicon.pick`) where the k-th mark stands, so all candidates cost one pass over the page. What is written behind
 a field is sampled from the whole vocabulary until the stop token. Both parts make one step's segment: the candidate
 chosen, then the text.
 """
@@ -22,9 +22,9 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from agentgym.agents.policy.engine import Engine
+from agentgym.agents.policy.lexicon import Lexicon, Notes
 from agentgym.agents.policy.pages import Mark, Page, read_page
 from agentgym.agents.policy.sampling import check_sampling, pick
-from agentgym.agents.policy.spelling import Spelling
 from agentgym.agents.policy.text import observation_text
 from agentgym.agents.policy.types import Decision, Request, Segment, uniform
 from agentgym.errors import PolicyError
@@ -32,7 +32,7 @@ from agentgym.errors import PolicyError
 __all__ = ["Pointer", "PointingPolicy", "pointing_model", "quoted_call"]
 
 Float = npt.NDArray[np.float64]
-_REMEMBERED = 12  # pieces of the last action that stay in the prompt
+_REMEMBERED = 8  # tokens of the last action that stay in the prompt
 
 
 class Pointer(NamedTuple):
@@ -44,8 +44,9 @@ class Pointer(NamedTuple):
 
 @dataclass(slots=True)
 class _Memory:
-    """Of an episode: the tokens of its last page, and what was done there."""
+    """Of an episode: its words, the tokens of its last page, and what was done there."""
 
+    notes: Notes
     page: tuple[int, ...] = ()
     did: tuple[int, ...] = ()
     steps: int = 0
@@ -57,10 +58,10 @@ class _Prompt:
     page: Page
 
 
-def pointing_model(spelling: Spelling, *, hidden: int = 96, layers: int = 3, heads: int = 4, seed: int = 0) -> Any:
-    """A fresh ``LlamaForCausalLM`` for a spelling, float32, on the CPU; torch's global generator is left alone."""
+def pointing_model(lexicon: Lexicon, *, hidden: int = 96, layers: int = 3, heads: int = 4, seed: int = 0) -> Any:
+    """A fresh ``LlamaForCausalLM`` for a lexicon, float32, on the CPU; torch's global generator is left alone."""
     config = LlamaConfig(
-        vocab_size=len(spelling),
+        vocab_size=len(lexicon),
         hidden_size=hidden,
         intermediate_size=hidden * 8 // 3,
         num_hidden_layers=layers,
@@ -68,9 +69,9 @@ def pointing_model(spelling: Spelling, *, hidden: int = 96, layers: int = 3, hea
         num_key_value_heads=heads,
         max_position_embeddings=2048,
         tie_word_embeddings=True,
-        pad_token_id=spelling.pad,
-        bos_token_id=spelling.start,
-        eos_token_id=spelling.stop,
+        pad_token_id=lexicon.pad,
+        bos_token_id=lexicon.start,
+        eos_token_id=lexicon.stop,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -82,8 +83,8 @@ class PointingPolicy:
     """See the module.
 
     Args:
-        model: a Hugging Face causal language model over the spelling's tokens.
-        spelling: words to tokens.
+        model: a Hugging Face causal language model over the lexicon's tokens.
+        lexicon: words to tokens.
         temperature: of both parts, above 0.
         max_new_tokens: longest text, its stop token included.
         max_prompt: longer prompts lose their end, and the marks there.
@@ -98,16 +99,16 @@ class PointingPolicy:
     def __init__(
         self,
         model: Any,
-        spelling: Spelling,
+        lexicon: Lexicon,
         *,
         temperature: float = 1.0,
-        max_new_tokens: int = 24,
+        max_new_tokens: int = 12,
         max_prompt: int = 480,
     ) -> None:
         check_sampling(temperature, 1.0)
-        self.model, self.spelling = model, spelling
+        self.model, self.lexicon = model, lexicon
         self.temperature, self.max_new_tokens, self.max_prompt = temperature, max_new_tokens, max_prompt
-        self.pointer = Pointer(spelling.mark, spelling.pick)
+        self.pointer = Pointer(lexicon.mark, lexicon.pick)
         self.engine = Engine(model)
         self._memory: dict[int, _Memory] = {}
         self._known: dict[tuple[int, ...], Float] = {}
@@ -116,7 +117,7 @@ class PointingPolicy:
     def save(self, folder: str | Path) -> None:
         """Write the model as a Hugging Face folder, and the words beside it."""
         self.model.save_pretrained(folder)
-        (Path(folder) / "words.json").write_text(json.dumps(self.spelling.words))
+        (Path(folder) / "words.json").write_text(json.dumps(self.lexicon.words))
 
     # -- the policy contract ------------------------------------------------------------------------------------------
 
@@ -159,7 +160,7 @@ class PointingPolicy:
             wanted = "click" if verb in ("click", "check", "uncheck") else verb
             if index < 0 or prompt.page.marks[index].verb != wanted or len(text) != (wanted != "click"):
                 raise PolicyError(f"the recorded action {action!r:.200} points at nothing that this page offers for it")
-            tokens = (*self.spelling.text(text[0]), self.spelling.stop) if text else ()
+            tokens = (*self._memory[request.episode].notes.text(text[0]), self.lexicon.stop) if text else ()
             unknown = np.full(len(tokens), np.nan)
             decisions.append(self._decided(request, prompt, index, np.nan, tokens, unknown, action))
         return decisions
@@ -190,15 +191,17 @@ class PointingPolicy:
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _prompt(self, request: Request) -> _Prompt:
-        memory = self._memory.setdefault(request.episode, _Memory())
+        memory = self._memory.get(request.episode) or _Memory(Notes(self.lexicon))
+        self._memory[request.episode] = memory
         if request.step != memory.steps:
             raise PolicyError(
                 f"expected step {memory.steps} of episode {request.episode}, got step {request.step};"
                 " call end(episode) before an episode number is used again"
             )
-        s = self.spelling
-        page = read_page(observation_text(request.observation), s)
-        tokens = [s.start, *s.text(request.goal.replace('"', ' " '))]
+        s, notes = self.lexicon, memory.notes
+        goal = notes.text(request.goal.replace('"', ' " '))
+        page = read_page(observation_text(request.observation), notes)
+        tokens = [s.start, *goal]
         if memory.did:
             tokens += [s.did, *memory.did]
             if isinstance(request.observation, dict) and request.observation.get("last_action_error"):
@@ -218,7 +221,7 @@ class PointingPolicy:
         """float64[marks] of every prompt; equal prompts are computed once."""
         new = sorted({p for p in prompts if p not in self._known}, key=len)
         if new:
-            ids = np.full((len(new), max(map(len, new))), self.spelling.pad)
+            ids = np.full((len(new), max(map(len, new))), self.lexicon.pad)
             for line, prompt in zip(ids, new, strict=True):
                 line[: len(prompt)] = prompt
             device = next(self.model.parameters()).device
@@ -248,7 +251,7 @@ class PointingPolicy:
             [requests[k].episode for k in writing],
             [[*prompts[k].tokens, *prompts[k].page.marks[chosen[k][0]].name] for k in writing],
             max_new_tokens=n,
-            stop_ids=(self.spelling.stop,),
+            stop_ids=(self.lexicon.stop,),
             temperature=self.temperature,
             greedy=[requests[k].greedy for k in writing],
             uniforms=np.stack(draws),
@@ -268,10 +271,10 @@ class PointingPolicy:
         memory = self._memory[request.episode]
         memory.page, memory.steps = prompt.page.tokens, memory.steps + 1
         if index < 0:
-            memory.did = (self.spelling.pad,)
+            memory.did = (self.lexicon.pad,)
             return Decision("noop()")
         mark = prompt.page.marks[index]
-        memory.did = (*mark.name, *(t for t in text if t != self.spelling.stop))[:_REMEMBERED]
+        memory.did = (*mark.name, *(t for t in text if t != self.lexicon.stop))[:_REMEMBERED]
         tokens = np.array(mark.name + text, dtype=np.int64)
         both = np.zeros(len(tokens))
         both[0] = logprob
@@ -285,12 +288,11 @@ class PointingPolicy:
             tuple(m.name for m in prompt.page.marks),
             index,
         )
-        return Decision(action or self._action(mark, text), segment, logprob=float(both.sum()))
+        return Decision(action or _action(mark, memory.notes.say(text)), segment, logprob=float(both.sum()))
 
-    def _action(self, mark: Mark, text: tuple[int, ...]) -> str:
-        if mark.verb == "click":
-            return f"click({mark.bid!r})"
-        return f"{mark.verb}({mark.bid!r}, {self.spelling.say(text)!r})"
+
+def _action(mark: Mark, text: str) -> str:
+    return f"click({mark.bid!r})" if mark.verb == "click" else f"{mark.verb}({mark.bid!r}, {text!r})"
 
 
 def quoted_call(action: str) -> tuple[str, ...]:

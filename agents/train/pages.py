@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +26,8 @@ import torch
 
 from agentgym.agents.evaluate.anchors import anchor_figures
 from agentgym.agents.loop import Collector, Job
+from agentgym.agents.policy.lexicon import Lexicon, frequent_words
 from agentgym.agents.policy.pointing import PointingPolicy, pointing_model
-from agentgym.agents.policy.spelling import Spelling, frequent_words
 from agentgym.agents.policy.types import Request
 from agentgym.agents.train.learner import Learner
 from agentgym.errors import UsageError
@@ -74,8 +76,8 @@ class PageConfig:
     """Distinct prefixes in one warm-start batch."""
     smoothing: float = 0.2
     """Share of the demonstrated choices that are drawn from all candidates instead, so that the clone explores."""
-    frequent: float = 0.2
-    """A word that is in this share of a task's demonstrated texts is a token; others are spelled."""
+    frequent: float = 0.08
+    """A word that is in this share of a task's demonstrated texts is a token; others are given names."""
     steps: int = 30_000
     """Environment steps of the training."""
     groups: int = 2
@@ -92,14 +94,14 @@ class PageConfig:
     """Weight of the entropy bonus."""
     temperature: float = 1.0
     """Of the behaviour distribution."""
-    max_new_tokens: int = 24
+    max_new_tokens: int = 12
     """Longest text."""
     slots: int = 10
     """Pages in flight, in one browser."""
     spare: int = 5
     """Pages kept beyond those."""
-    pages: int = 100
-    """Held-out pages of each task in a test."""
+    threads: int = 2
+    """Torch threads while learning; the browser is at rest then. Acting takes one."""
 
     def __post_init__(self) -> None:
         positive = "hidden layers heads demo_lr demo_batch steps groups group_size lr epochs minibatches slots"
@@ -172,17 +174,17 @@ class PagesLessons:
     """What the clone is taught in a pass, drawn anew for each.
 
     A share of the demonstrated choices is replaced by any candidate. In what is written, and in the page it is copied
-    from, the letters are exchanged by a permutation of the alphabet: copying does not depend on which letters they are.
+    from, the names are exchanged by a permutation: copying does not depend on which names they are.
 
     Args:
         steps: demonstrated.
-        spelling: of their tokens.
+        lexicon: of their tokens.
         smoothing: that share.
         seed: of the draws.
     """
 
-    def __init__(self, steps: Sequence[TokenStep], spelling: Spelling, smoothing: float, seed: int) -> None:
-        self.steps, self.spelling, self.smoothing, self.seed = list(steps), spelling, smoothing, seed
+    def __init__(self, steps: Sequence[TokenStep], lexicon: Lexicon, smoothing: float, seed: int) -> None:
+        self.steps, self.lexicon, self.smoothing, self.seed = list(steps), lexicon, smoothing, seed
 
     def __call__(self, epoch: int) -> list[TokenStep]:
         """The steps of a pass."""
@@ -190,9 +192,9 @@ class PagesLessons:
         return [self._varied(step, rng) for step in self.steps]
 
     def _varied(self, step: TokenStep, rng: np.random.Generator) -> TokenStep:
-        table = np.arange(len(self.spelling))
-        order = rng.permutation(self.spelling.letters.shape[1])
-        table[self.spelling.letters] = self.spelling.letters[:, order]
+        table = np.arange(len(self.lexicon))
+        order = rng.permutation(len(self.lexicon.names))
+        table[self.lexicon.names] = self.lexicon.names[order]
         candidates = tuple(tuple(table[list(c)].tolist()) for c in step.candidates or ())
         chosen, action = step.chosen, table[step.action]
         if rng.random() < self.smoothing:
@@ -215,7 +217,7 @@ class PagesLessons:
 
 @dataclass(frozen=True)
 class Clone:
-    """The start that runs share: the words of its spelling, its weights, and what it cost."""
+    """The start that runs share: the words of its lexicon, its weights, and what it cost."""
 
     words: tuple[str, ...]
     weights: Mapping[str, torch.Tensor]
@@ -232,45 +234,52 @@ class Clone:
 
 
 def make_clone(tasks: Sequence[PageTask], config: PageConfig, tell: Callable[[str], None] = lambda _: None) -> Clone:
-    """Show, spell, and clone."""
+    """Show, and clone."""
     began = time.perf_counter()
     shown = demonstrate(tasks, config.demos, 3 * config.seed)
     seconds = time.perf_counter() - began
     tell(f"{len(shown)} demonstrated steps in {seconds:.0f} s")
-    by_task = [[f"{s.goal} {s.observation['text']}" for s in shown if s.task == k] for k in range(len(tasks))]
-    spelling = Spelling(frequent_words([texts for texts in by_task if texts], config.frequent) | _STRUCTURE)
-    policy = new_policy(spelling, config)
+    by_task = [[_words(s) for s in shown if s.task == k] for k in range(len(tasks))]
+    lexicon = Lexicon(frequent_words([texts for texts in by_task if texts], config.frequent) | _STRUCTURE)
+    policy = new_policy(lexicon, config)
     steps = _as_tokens(policy, shown)
     learner = _learner(policy, config)
     learner.set_lr(config.demo_lr)
-    lessons = PagesLessons(steps, spelling, config.smoothing, config.seed)
+    lessons = PagesLessons(steps, lexicon, config.smoothing, config.seed)
     loss = float("nan")
-    for epoch, loss in enumerate(
-        learner.fit_demonstrations(lessons, epochs=config.demo_epochs, batch=config.demo_batch)
-    ):
-        if config.demo_epochs >= 10 and (epoch + 1) % (config.demo_epochs // 5) == 0:
-            tell(f"demonstrations, pass {epoch + 1} of {config.demo_epochs}: loss {loss:.3f}")
-        learner.set_lr(config.demo_lr * (1.0 - (epoch + 1) / (config.demo_epochs + 1)))
+    with _threads(config.threads):
+        losses = learner.fit_demonstrations(lessons, epochs=config.demo_epochs, batch=config.demo_batch)
+        for epoch, loss in enumerate(losses, 1):
+            if epoch % max(1, config.demo_epochs // 5) == 0:
+                tell(f"demonstrations, pass {epoch} of {config.demo_epochs}: loss {loss:.3f}")
+            learner.set_lr(config.demo_lr * (1.0 - epoch / (config.demo_epochs + 1)))
     figures = {
         "demonstrated_steps": len(shown),
         "demonstrated_steps_by_task": [len(texts) for texts in by_task],
         "parameters": sum(p.numel() for p in policy.model.parameters()),
-        "vocabulary": len(spelling),
+        "vocabulary": len(lexicon),
         "loss": loss,
         "demo_seconds": round(seconds, 1),
         "seconds": round(time.perf_counter() - began, 1),
     }
-    return Clone(spelling.words, policy.model.state_dict(), figures)
+    return Clone(lexicon.words, policy.model.state_dict(), figures)
 
 
-_STRUCTURE_TEXT = "value checked selected expanded textbox textarea button link checkbox radio tab listitem span div"
+_STRUCTURE_TEXT = """
+value checked disabled selected expanded textbox textarea button link checkbox radio tab listitem span div
+"""
 _STRUCTURE = frozenset(_STRUCTURE_TEXT.split())
 
 
-def new_policy(spelling: Spelling, config: PageConfig) -> PointingPolicy:
+def _words(shown: Shown) -> str:
+    """Goal and page, without the numbers of elements."""
+    return f"{shown.goal} " + re.sub(r"\[\d+\] ", "", str(shown.observation["text"]))
+
+
+def new_policy(lexicon: Lexicon, config: PageConfig) -> PointingPolicy:
     """A policy with fresh weights."""
-    model = pointing_model(spelling, hidden=config.hidden, layers=config.layers, heads=config.heads, seed=config.seed)
-    return PointingPolicy(model, spelling, temperature=config.temperature, max_new_tokens=config.max_new_tokens)
+    model = pointing_model(lexicon, hidden=config.hidden, layers=config.layers, heads=config.heads, seed=config.seed)
+    return PointingPolicy(model, lexicon, temperature=config.temperature, max_new_tokens=config.max_new_tokens)
 
 
 def _as_tokens(policy: PointingPolicy, shown: Sequence[Shown]) -> list[TokenStep]:
@@ -333,7 +342,7 @@ class PageTrainer:
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.tasks, self.config, self._tell = tuple(tasks), config, tell
-        self.policy = new_policy(Spelling(clone.words), config)
+        self.policy = new_policy(Lexicon(clone.words), config)
         self.policy.model.load_state_dict(clone.weights)
         self.learner = _learner(self.policy, config)
         self.recipe = recipe(config.recipe)
@@ -367,7 +376,10 @@ class PageTrainer:
         token_steps = list(tokens.steps())
         rows = _rows(steps, token_steps)
         self.learner.set_lr(c.lr * max(0.0, 1.0 - self.env_steps / c.steps))
-        stats = self.learner.update(token_steps, advantages[rows], epochs=c.epochs, minibatches=c.minibatches, number=k)
+        with _threads(c.threads):
+            stats = self.learner.update(
+                token_steps, advantages[rows], epochs=c.epochs, minibatches=c.minibatches, number=k
+            )
         self.policy.set_weights_version(k + 1)
         ended = time.perf_counter()
         self.env_steps += len(steps)
@@ -473,6 +485,17 @@ class PageTrainer:
         ends = steps.trajectories
         task = ends.id // self.config.group_size % len(self.tasks)
         return [float(ends.success[task == t].mean()) if (task == t).any() else 0.0 for t in range(len(self.tasks))]
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """So many torch threads, for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _rows(steps: StepTable, tokens: Sequence[TokenStep]) -> npt.NDArray[np.int64]:

@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 import torch
 
+from agentgym.agents.policy.lexicon import Lexicon, Notes
 from agentgym.agents.policy.pointing import PointingPolicy, pointing_model, quoted_call
-from agentgym.agents.policy.spelling import Spelling
 from agentgym.agents.policy.types import Request
 from agentgym.errors import PolicyError
 
-SPELLING = Spelling(["Enter", "textbox", "button", "Login"])
+LEXICON = Lexicon(["Enter", "textbox", "button", "Login"])
+NOTES = Notes(LEXICON)
 PAGE = 'page: Login\n[1] textbox\n[2] textbox value="x"\n[3] button "Login"'
 
 
 @pytest.fixture
 def policy() -> PointingPolicy:
-    return PointingPolicy(pointing_model(SPELLING, hidden=16, layers=2, heads=2, seed=1), SPELLING, max_new_tokens=5)
+    return PointingPolicy(pointing_model(LEXICON, hidden=16, layers=2, heads=2, seed=1), LEXICON, max_new_tokens=5)
 
 
 def request(episode: int = 0, step: int = 0, text: str = PAGE, **more: Any) -> Request:
@@ -28,8 +29,8 @@ def request(episode: int = 0, step: int = 0, text: str = PAGE, **more: Any) -> R
 
 def plain_scores(policy: PointingPolicy, prompt: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Log-probabilities of the marks by the model's own forward."""
-    logits = policy.model(input_ids=torch.from_numpy(prompt[None])).logits[0, :, SPELLING.pick]
-    return torch.log_softmax(logits[torch.from_numpy(prompt == SPELLING.mark)].double(), 0).detach().numpy()
+    logits = policy.model(input_ids=torch.from_numpy(prompt[None])).logits[0, :, LEXICON.pick]
+    return torch.log_softmax(logits[torch.from_numpy(prompt == LEXICON.mark)].double(), 0).detach().numpy()
 
 
 def test_choices_follow_the_logit_at_the_marks(policy: PointingPolicy) -> None:
@@ -55,7 +56,7 @@ def test_a_chosen_field_is_written_token_by_token(policy: PointingPolicy) -> Non
         text = s.action[len(name) :]
         assert tuple(s.action[: len(name)]) == name
         assert 1 <= len(text) <= 5
-        assert quoted_call(d.action)[2] == SPELLING.say(text.tolist())
+        assert quoted_call(d.action)[2] == NOTES.say(text.tolist())
         tokens = np.concatenate((s.prompt, s.action))
         table = torch.log_softmax(policy.model(input_ids=torch.from_numpy(tokens[None])).logits[0].double(), -1)
         at = np.arange(len(s.prompt) + len(name) - 1, len(tokens) - 1)
@@ -83,22 +84,22 @@ def test_the_next_prompt_tells_the_last_action_and_whether_it_changed_anything(p
         policy.end(0)
         policy.record([request()], ["click('3')"])
         prompt = policy.act([request(step=1, text=after)])[0].segment.prompt.tolist()  # type: ignore[union-attr]
-        assert (SPELLING.same in prompt) == mark
-        at = prompt.index(SPELLING.did)
-        assert prompt[at + 1 : at + 4] == [SPELLING.ordinals[2], *SPELLING.text("button Login")]
+        assert (LEXICON.same in prompt) == mark
+        at = prompt.index(LEXICON.did)
+        assert prompt[at + 1 : at + 4] == [LEXICON.ordinals[2], *NOTES.text("button Login")]
 
 
 def test_refused_actions_are_told_apart(policy: PointingPolicy) -> None:
     policy.record([request()], ["click('3')"])
     bad = Request(0, 1, {"text": PAGE, "last_action_error": "element 3 is covered"}, "Enter")
-    assert SPELLING.refused in policy.act([bad])[0].segment.prompt.tolist()  # type: ignore[union-attr]
+    assert LEXICON.refused in policy.act([bad])[0].segment.prompt.tolist()  # type: ignore[union-attr]
 
 
 def test_demonstrations_are_recorded_as_the_policy_would_have_acted(policy: PointingPolicy) -> None:
     decision = policy.record([request()], ["fill('2', 'ab')"])[0]
     assert decision.segment is not None
     assert decision.segment.chosen == 1
-    wanted = [SPELLING.ordinals[1], *SPELLING.text("textbox ab"), SPELLING.stop]
+    wanted = [LEXICON.ordinals[1], *NOTES.text("textbox ab"), LEXICON.stop]
     assert decision.segment.action.tolist() == wanted
 
 
@@ -120,7 +121,7 @@ def test_long_pages_lose_their_end(policy: PointingPolicy) -> None:
     assert segment is not None
     assert segment.candidates is not None
     assert len(segment.prompt) == policy.max_prompt
-    assert len(segment.candidates) == (segment.prompt == SPELLING.mark).sum() < 74
+    assert len(segment.candidates) == (segment.prompt == LEXICON.mark).sum() < 74
 
 
 def test_steps_out_of_order_are_refused(policy: PointingPolicy) -> None:

@@ -6,22 +6,23 @@ import numpy as np
 import pytest
 import torch
 
+from agentgym.agents.policy.lexicon import Lexicon
 from agentgym.agents.policy.pointing import PointingPolicy, pointing_model
-from agentgym.agents.policy.spelling import Spelling
 from agentgym.agents.policy.types import Request
 from agentgym.agents.train.examples import build_examples, parted, step_weights
 from agentgym.agents.train.forward import forward
 from agentgym.agents.train.learner import Learner
+from agentgym.agents.train.pages import PagesLessons
 from agentgym.errors import UsageError
 from agentgym.tokens import TokenStep
 
-SPELLING = Spelling(["textbox", "button", "Login"])
+LEXICON = Lexicon(["textbox", "button", "Login"])
 PAGE = 'page: Login\n[1] textbox\n[2] textbox value="x"\n[3] button "Login"'
 
 
 @pytest.fixture
 def policy() -> PointingPolicy:
-    return PointingPolicy(pointing_model(SPELLING, hidden=16, layers=2, heads=2, seed=2), SPELLING, max_new_tokens=4)
+    return PointingPolicy(pointing_model(LEXICON, hidden=16, layers=2, heads=2, seed=2), LEXICON, max_new_tokens=4)
 
 
 def collected(policy: PointingPolicy, count: int) -> list[TokenStep]:
@@ -77,8 +78,8 @@ def test_entropy_is_that_of_the_choice(policy: PointingPolicy) -> None:
     examples = build_examples(mine, np.ones(len(mine)), step_weights(mine, "step-mean"))
     out = forward(policy.model, examples, pointer=policy.pointer, temperature=2.0)
     for entropy, e in zip(out.entropy.tolist(), examples, strict=True):
-        logits = policy.model(input_ids=torch.from_numpy(e.prefix[None])).logits[0, :, SPELLING.pick]
-        p = torch.softmax(logits[torch.from_numpy(e.prefix == SPELLING.mark)] / 2.0, 0)
+        logits = policy.model(input_ids=torch.from_numpy(e.prefix[None])).logits[0, :, LEXICON.pick]
+        p = torch.softmax(logits[torch.from_numpy(e.prefix == LEXICON.mark)] / 2.0, 0)
         assert entropy == pytest.approx(-(p * p.log()).sum().item(), abs=1e-5)
 
 
@@ -93,19 +94,18 @@ def test_an_update_raises_what_was_good_and_lowers_what_was_bad(policy: Pointing
     assert sum(s.chosen == 0 for s in after) > sum(s.chosen == 0 for s in steps)
 
 
+@pytest.mark.slow
 def test_a_clone_learns_to_copy_what_it_has_not_been_shown(policy: PointingPolicy) -> None:
-    """Pointing at the right field and writing one letter of the goal, on letters that no demonstration had."""
-    model = pointing_model(SPELLING, hidden=32, layers=2, heads=2, seed=2)
-    policy = PointingPolicy(model, SPELLING, max_new_tokens=4)
+    """Pointing at the right field and writing one word of the goal, on words that no demonstration had."""
+    model = pointing_model(LEXICON, hidden=32, layers=2, heads=2, seed=2)
+    policy = PointingPolicy(model, LEXICON, max_new_tokens=4)
     shown, action = [], "fill('1', '{}')"
     for k, letter in enumerate("abcdefghijklmnop"):
         s = policy.record([Request(k, 0, {"text": PAGE}, f"put {letter}")], [action.format(letter)])[0].segment
         assert s is not None
         shown.append(TokenStep(k, 0, s.prompt, s.action, s.logprob, s.logprob_behaviour, s.candidates, s.chosen, 0))
-    from agentgym.agents.train.pages import PagesLessons
-
     learner = Learner(model, lr=5e-3, pointer=policy.pointer)
-    for _ in learner.fit_demonstrations(PagesLessons(shown, SPELLING, 0.0, 1), epochs=150, batch=16):
+    for _ in learner.fit_demonstrations(PagesLessons(shown, LEXICON, 0.0, 1), epochs=120, batch=4):
         pass
     policy.set_weights_version(1)
     requests = [Request(100 + k, 0, {"text": PAGE}, f"put {c}", greedy=True) for k, c in enumerate("qrstuvwxyz")]
