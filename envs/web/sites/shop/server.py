@@ -168,6 +168,7 @@ def _start() -> None:
         TEMPLATES=[
             {
                 "BACKEND": "django.template.backends.django.DjangoTemplates",
+                "DIRS": [str(Path(__file__).parent / "templates")],  # nothing comes from elsewhere
                 "APP_DIRS": True,
                 "OPTIONS": {
                     "context_processors": [

@@ -11,7 +11,7 @@ __all__ = ["FILE", "Facts", "Key", "changes", "read"]
 
 FILE = "shop.db"
 Key = tuple[str, str]
-"""(kind, key): a line of the basket or wish list by upc, an order by number, an address by its lines, …"""
+"""(kind, key): a line of the basket or wish list by upc, an order by its place, an address by its lines, …"""
 Facts = Mapping[Key, Any]
 """What is so of the customer's account; plain values, so that equal states are equal."""
 
@@ -60,12 +60,13 @@ def _read(database: sqlite3.Connection) -> Iterator[tuple[Key, Any]]:
         f"select {_ADDRESS} as a, count(*) from address_useraddress where user_id = ? group by a", (customer,)
     ):
         yield ("address", line), count
-    ordered = f"select o.id, o.number, {_ADDRESS} from order_order o left join order_shippingaddress s"
-    for order, number, address in database.execute(
-        f"{ordered} on s.id = o.shipping_address_id where o.user_id = ?", (customer,)
-    ).fetchall():
+    ordered = f"select o.id, {_ADDRESS} from order_order o left join order_shippingaddress s"
+    placed = database.execute(
+        f"{ordered} on s.id = o.shipping_address_id where o.user_id = ? order by o.id", (customer,)
+    )
+    for number, (order, address) in enumerate(placed.fetchall(), 1):
         lines = database.execute("select upc, sum(quantity) from order_line where order_id = ? group by upc", (order,))
-        yield ("order", number), (tuple(sorted(lines)), address)
+        yield ("order", str(number)), (tuple(sorted(lines)), address)
     for upc, score, title, body in database.execute(
         "select p.upc, r.score, r.title, r.body from reviews_productreview r "
         "join catalogue_product p on p.id = r.product_id where r.user_id = ?",
