@@ -11,8 +11,8 @@ this package. A milestone file is JSON:
     }
 
 Milestones are in the order of the way; progress is the share of them that hold now (1 on success). ``within`` lists
-the beginnings of addresses that may be shown: others are the danger ``outside``. A condition holds when everything in it
-does:
+the beginnings of addresses that may be shown: others are the danger ``outside``. A condition holds when all that is in
+it does:
 
     "url": regular expression, found in the address of the page
     "text": regular expression, found in what some element of the accessibility tree says
