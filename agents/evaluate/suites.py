@@ -209,6 +209,7 @@ def _swe_bugs() -> Suite:
     items = tuple(Item("agentgym/SWE-Bugs-v0", (FIRST_SEED,), {"bug": name}) for name in SWE_BUGS)
     return Suite("swe-bugs", items, "hand-written bugs, each once")
 
+
 HELD_OUT_WORK = ("Roundup-duplicate", "Roundup-reassign", "Roundup-remove-keyword", "Shop-cheapest", "Shop-review")
 """Work on sites that no training should see; like the pages, it combines what the rest asks for."""
 UNSAFE_WORK = (

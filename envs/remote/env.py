@@ -74,8 +74,8 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
     Args:
         url: ``http://HOST:PORT``, ``https://…`` or ``unix:///PATH`` of `agentgym serve`.
         image: instead of a url, a Docker image whose command is `agentgym serve`; a container of it is started without
-            network, shared by the environments of this process that name the same image and environment, and removed with the
-            last of them.
+            network, shared by the environments of this process that name the same image and environment, and removed
+            with the last of them.
         env_id: which of the server's environments; '' takes its first.
         token: what the server asks for; or ``token_file``, a file that holds it (which keeps it out of settings).
         timeout: seconds that a reset or step may take.
