@@ -2,9 +2,9 @@
 
 A noisy oracle (with probability ``noise`` a random applicable action instead of the oracle's next one, which plans
 again from wherever it stands) plays many episodes of some seeds of a task. Success-to-go of a state, told by its
-anchor, is the share of the episodes through it that end in success. The figure of a task is Spearman's rank correlation between
-the progress of its states and their success-to-go, over states that several episodes met; final states are left out,
-since there both are known. Where it is below 0.7, the task's `progress_kind` must promise less.
+anchor, is the share of the episodes through it that end in success. The figure of a task is Spearman's rank correlation
+between the progress of its states and their success-to-go, over states that several episodes met; final states are
+left out, since there both are known. Where it is below 0.7, the task must promise no more than a "proxy".
 
     rank_correlation   task -> correlation; None where success or progress do not vary among the states
     states             task -> states that count
@@ -89,14 +89,14 @@ def main() -> None:
     made = parser(__doc__ or "")
     made.add_argument("--noise", type=float, default=0.4, help="share of actions that are random")
     made.add_argument("--episodes", type=int, default=0, help="a task seed; by default 40, with --quick 6")
-    made.add_argument("--only", default="", help="tasks whose id holds this")
+    made.add_argument("--only", default="", help="tasks whose id holds one of these, by commas")
     options = made.parse_args()
     episodes, least = options.episodes or (6 if options.quick else 40), 2 if options.quick else 4
     jobs: list[tuple[str, str, dict[str, Any]]] = []
     for place, names in (("Roundup", ROUNDUP), ("Shop", SHOP)):
         jobs += [(f"{place}-{n}", f"agentgym/Site-{place}-v0", {"task": k}) for k, n in enumerate(names)]
     jobs += [(f"MiniWoB-{n}", f"agentgym/MiniWoB-{n}-v0", {}) for n, kind in known().items() if kind.steps]
-    jobs = [job for job in jobs if options.only in job[0]]
+    jobs = [job for job in jobs if any(part in job[0] for part in options.only.split(","))]
     if options.quick:
         jobs = jobs[:: max(1, len(jobs) // 4)][:4]
     found: dict[str, float | None] = {}
