@@ -25,7 +25,7 @@ class Container:
     def of(cls, image: str, id: str, start_timeout: float) -> Container:
         """The container, started if it is the first. Each call wants one `release`."""
         if not id:
-            raise UsageError("with image=, say which environment it shall serve: id='agentgym/…'")
+            raise UsageError("with image=, say which environment it shall serve: env='agentgym/…'")
         key = (os.getpid(), image, id)
         with cls._lock:
             if key not in cls._running:

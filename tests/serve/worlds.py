@@ -33,8 +33,8 @@ class _Corridor(gymnasium.Env[Any, Any]):
             time.sleep(3600)
         if action == "break":
             raise RuntimeError("the corridor fell in")
-        if action.startswith("sleep "):
-            time.sleep(float(action[6:]))
+        if action.startswith("sleep"):
+            time.sleep(float(action[5:]))
         self.place += 1
         return self._see(), 0.0, False, False, {}
 
