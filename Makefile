@@ -6,7 +6,7 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 # What the tests use of the system: Chromium shows that the report opens without an error; the others make sandboxes, their
 # images, and a registry to fetch images from.
-DEBIAN_PACKAGES ?= chromium bubblewrap docker.io debootstrap docker-registry
+DEBIAN_PACKAGES ?= chromium bubblewrap docker.io debootstrap docker-registry python3-pytest
 # Further arguments for pytest, for example `make test ARGS="-k grid -x"`.
 ARGS ?=
 

@@ -15,7 +15,7 @@ from agentgym.process import ProcessRecord
 from agentgym.task import Episode, Milestone, ProgressKind, Task
 from agentgym.world import Events, World
 
-__all__ = ["GymWorld", "Transition", "add_process"]
+__all__ = ["GymWorld", "Transition", "WrappedEnv", "add_process"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class CallableTask(Task[Transition]):
         return () if after is before else [code for code, unsafe in self._danger.items() if unsafe(after)]
 
 
-class _WrappedEnv(ProcessEnv[Transition]):
+class WrappedEnv(ProcessEnv[Transition]):
     """Keeps the wrapped environment's own info (an action mask, say) beside the record."""
 
     world: GymWorld
@@ -223,7 +223,7 @@ def add_process(
         success=success,
         anchor=anchor,
     )
-    return _WrappedEnv(GymWorld(env, grounded), task, render_mode=env.render_mode, reward=reward)
+    return WrappedEnv(GymWorld(env, grounded), task, render_mode=env.render_mode, reward=reward)
 
 
 def _milestone(name: str, reached: Predicate) -> Milestone[Transition]:

@@ -8,14 +8,16 @@ in their place that is read anew whenever the vector copies its observations. No
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import string
+import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector.utils.shared_memory import read_from_shared_memory
 
-__all__ = ["SharedText", "shareable"]
+__all__ = ["AnyText", "SharedText", "shareable"]
 
 
 class SharedText(spaces.Text):
@@ -35,6 +37,62 @@ def shareable(space: spaces.Space[Any]) -> spaces.Space[Any]:
         inner = [shareable(each) for each in space.spaces]
         return spaces.Tuple(inner) if any(a is not b for a, b in zip(inner, space.spaces, strict=True)) else space
     return space
+
+
+SAMPLE = 40
+"""Longest sample of an `AnyText`, in characters."""
+
+
+class _Unicode(Sequence[str]):
+    """All characters, by their code points."""
+
+    def __len__(self) -> int:
+        return sys.maxunicode + 1
+
+    def __getitem__(self, index: Any) -> Any:
+        return chr(index)
+
+    def __contains__(self, char: object) -> bool:
+        return isinstance(char, str) and len(char) == 1
+
+
+class AnyText(spaces.Text):
+    """Any string up to a length: pages and files hold all of Unicode, which a Text space cannot list.
+
+    Args:
+        max_length: in characters.
+    """
+
+    def __init__(self, max_length: int) -> None:
+        super().__init__(max_length, min_length=0, charset=string.ascii_letters + string.digits + " '(),.\"")
+
+    def sample(self, mask: Any = None, probability: Any = None) -> str:
+        """A short string: the space itself reaches to what no one would send."""
+        size = int(self.np_random.integers(SAMPLE))
+        return "".join(self.np_random.choice(list(self.characters), size))
+
+    def contains(self, x: Any) -> bool:
+        """Whether ``x`` is a string that is not too long."""
+        return isinstance(x, str) and len(x) <= self.max_length
+
+    @property
+    def character_set(self) -> Any:
+        """All characters: what Gymnasium's asynchronous vectors write into shared memory."""
+        return _Unicode()
+
+    @property
+    def character_list(self) -> Any:
+        """All characters, by their code points."""
+        return _Unicode()
+
+    def character_index(self, char: str) -> np.int32:
+        """The code point."""
+        return np.int32(ord(char))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AnyText) and self.max_length == other.max_length
+
+    __hash__ = None  # type: ignore[assignment]  # like every Gymnasium space
 
 
 class _Live:

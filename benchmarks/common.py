@@ -9,7 +9,10 @@ import os
 import platform
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from agentgym.agents.train.splits import Split
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -31,6 +34,21 @@ def machine() -> dict[str, Any]:
         names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
         model = names[0] if names else model
     return {"cpu": model, "cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
+
+
+def unseen(split: Split, part: Literal["validation", "test"], number: int, seed: int) -> list[int]:
+    """Task seeds of ``number`` layouts of a part, others for every seed and none of the first 256.
+
+    Those are what the quickstart itself, and every run before the searches were made fair, was measured on.
+    """
+    seen = {split.instance(s) for s in split.take(part, 256, distinct=True)}
+    found: list[int] = []
+    for candidate in split.seeds(part, start=1_000_000 * (seed + 1) + 500_000, distinct=True):
+        if split.instance(candidate) not in seen:
+            found.append(candidate)
+        if len(found) == number:
+            break
+    return found
 
 
 def saved(name: str) -> dict[str, Any]:

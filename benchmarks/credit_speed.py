@@ -50,9 +50,11 @@ def table(episodes: int, seed: int = 0) -> StepTable:
         progress=(position / 200).ravel(),
         terminated=(end & success[:, None]).ravel(),
         truncated=(end & ~success[:, None]).ravel(),
+        danger=rng.random(n) < 0.02,
         duration=rng.random(n),
         outcome=success.astype(np.float64),
         extras={
+            "danger_price": np.ones(n),
             "contribution": rng.random(n),
             "good": rng.random(n) < 0.5,
             "logprob_model": -rng.random(n),

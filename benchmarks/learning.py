@@ -1,13 +1,16 @@
 """Which credit assigners learn faster: eight with a small network, four with a transformer, and the claims of papers.
 
 Runs what is missing in runs/learning and prints area under the success curve, with 95 % intervals and differences to
-GRPO that are paired by task and seed. A killed run goes on where it was; --found runs nothing and reports what is
-there. With --save the runs go into results/learning.csv, the curves into results/learning.svg. CPU seconds in full:
-about 600 for the small network, 900 for the transformer; --quick: 15, one small task, four seeds, three assigners.
+GRPO that are paired by task and seed. A killed run goes on where it was; --seconds stops between two runs, to be gone
+on with later; --found runs nothing and reports what is there. With --save the runs go into results/learning.csv, the
+curves into results/learning.svg. CPU seconds in full: about 600 for the small network, 900 for the transformer;
+--quick: 15, one small task, four seeds, three assigners.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +26,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/learning"), help="where runs are kept")
     parser.add_argument("--part", action="append", choices=PARTS, help="these parts alone")
     parser.add_argument("--found", action="store_true", help="run nothing, report what is there")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="after so long, stop between two runs")
     options = parser.parse_args()
+    tick = _until(time.monotonic() + options.seconds)
     figures: dict[str, Any] = {}
     studies: list[tuple[str, Study]] = []
     for name, plan, runner in parts(options.part or (), quick=options.quick):
         try:
-            study = (found if options.found else run)(plan, runner, options.out / plan.name)
+            folder = options.out / plan.name
+            study = found(plan, runner, folder) if options.found else run(plan, runner, folder, tick=tick)
             shown = tables(study)
         except AgentGymError as error:
             if not options.found:
@@ -57,6 +63,14 @@ def main() -> None:
 
 
 _TITLES = {"small": "Small network: success while training", "transformer": "Transformer: success while training"}
+
+
+def _until(end: float) -> Callable[[int, int], None]:
+    def tick(done: int, of: int) -> None:
+        if done < of and time.monotonic() > end:
+            raise SystemExit(f"the time is up: {done} of {of} runs are there; start again to go on")
+
+    return tick
 
 
 def _show(name: str, table: Summary) -> None:

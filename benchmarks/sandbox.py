@@ -8,9 +8,12 @@ Figures, in milliseconds: ``true_ms_*`` a step that runs ``true`` (median; ``*_q
 what an idle machine shows); ``vs_*`` the peer's median divided by ours in Docker (above 1: ours is faster);
 ``fresh_ms_*`` a new sandbox up to the end of its first step; ``restore_ms`` bringing back 300 files of which 10 have
 changed and 20 are new (the slower back-end). ``cpu_ms_*`` is the processor time that a step costs this process.
+``step_ms`` is a whole step of ``SWE-Smoke-v0``, signals included, that edits nothing (``bash``, ``read`` and ``find``
+in turn; the slower back-end); ``edit_step_ms`` what a step that edits takes beyond the time that the affected tests run
+in the grading sandbox, and ``edit_tests_ms`` that time.
 
 Bars: true <= 6 on both; vs_exec_run and vs_mini >= 10, vs_swerex_execute >= 1; fresh <= 250 (Docker) and <= 60
-(bubblewrap); restore <= 30.
+(bubblewrap); restore <= 30; step <= 25; edit_step <= 50.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import tempfile
 import time
 import venv
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +36,9 @@ import common
 
 from agentgym.containers import BACKENDS, new_sandbox
 from agentgym.containers.docker import IMAGE
+from agentgym.envs.swe.actions import call
+from agentgym.envs.swe.make import smoke_env
+from agentgym.envs.swe.world import RepoWorld
 
 PEERS = ("exec_run", "mini", "swerex_execute")
 PACKAGES = ("mini-swe-agent==2.4.6", "swe-rex==1.4.0")
@@ -168,6 +175,46 @@ def measure_restore(rounds: int) -> dict[str, float]:
     return figures
 
 
+def measure_world(rounds: int) -> dict[str, float]:
+    """Steps of the SWE world, the back-ends taking turns; the first episode of each warms up."""
+    envs = {short: smoke_env(backend=name) for name, short in (("docker", "docker"), ("bubblewrap", "bwrap"))}
+    plain: dict[str, list[float]] = {short: [] for short in envs}
+    beyond: dict[str, list[float]] = {short: [] for short in envs}
+    tests: dict[str, list[float]] = {short: [] for short in envs}
+    try:
+        for seed in range(rounds + 1):
+            for short, env in envs.items():
+                env.reset(seed=seed)
+                assert isinstance(env.world, RepoWorld)
+                instance, grader = env.world.instance, env.world.grader
+                path = instance.faulty[0].path
+                looks = (("bash", {"command": f"cat {path}"}), ("read", {"path": path}), ("find", {"text": "def "}))
+                taken = [timed(1, partial(env.step, call(tool, **args)))[0] for tool, args in looks]
+                grader.check(instance, {})  # what the start makes of the tests is known, as in every later step
+                right = instance.gold[path]
+                edits = [("def ", "# a comment\ndef "), ("# a comment\ndef ", "def ")]
+                assert right is not None
+                edits.append((instance.tree.files()[path].decode(), right.decode()))
+                for search, replace in edits:
+                    before = grader.seconds
+                    action = call("edit", path=path, search=search, replace=replace)
+                    (whole,) = timed(1, partial(env.step, action))
+                    ran = 1e3 * (grader.seconds - before)
+                    if seed and ran:
+                        beyond[short].append(whole - ran)
+                        tests[short].append(ran)
+                plain[short] += taken if seed else []
+    finally:
+        for env in envs.values():
+            env.close()
+    figures: dict[str, float] = {}
+    for key, values in (("step_ms", plain), ("edit_step_ms", beyond), ("edit_tests_ms", tests)):
+        for short, each in values.items():
+            figures[f"{key}_{short}"], figures[f"{key}_{short}_quiet"] = statistics.median(each), tenth(each)
+        figures[key] = max(figures[f"{key}_{short}"] for short in values)
+    return figures
+
+
 def main() -> None:
     made = common.parser(__doc__ or "")
     made.add_argument("--peers", type=Path, help="folder of the peers' environment; made where it is not there")
@@ -177,6 +224,7 @@ def main() -> None:
         figures = measure_steps(rounds, install(options.peers or Path(folder)))
     figures |= measure_fresh(rounds)
     figures |= measure_restore(rounds)
+    figures |= measure_world(max(3, rounds // 2))
     figures = {key: round(value, 3) for key, value in figures.items()}
     for key, value in figures.items():
         print(f"{key:28} {value}")

@@ -12,7 +12,11 @@ AGENTGYM_WEB_PEERS names, by default under ~/.cache. Farama's needs chromedriver
     full_vs_tuned                      the same with our screenshot, accessibility tree and DOM snapshot
     click_vs_selenium                  click + observation (its DOM and screenshot): Farama's time / ours in text
     reset_vs_browsergym, reset_vs_selenium   reset on a kept page: tuned BrowserGym's and Farama's time / ours
+    site_reset_ms                      reset of an issue tracker (Roundup): data put back, signed in, first page read
     steps_per_s_8                      text steps a second of eight pages in one browser
+
+A page is one of those whose reset by page script equals a fresh load, but for search-engine, which is loaded again.
+What a peer fails at (it gives up after thirty seconds on a busy machine) is counted under failures and leaves no time.
 """
 
 from __future__ import annotations
@@ -118,14 +122,23 @@ def serve(arm: str) -> None:
     for line in sys.stdin:
         verb, *args = json.loads(line)
         started = time.perf_counter()
-        if verb == "open":
-            side = SeleniumSide(args[0], False) if arm == "selenium" else BrowserGymSide(args[0], arm.endswith("tuned"))
-        else:
-            getattr(side, verb)(*args)
-        print(json.dumps(time.perf_counter() - started), file=answers, flush=True)
+        try:
+            if verb == "open":
+                tuned = arm.endswith("tuned")
+                side = SeleniumSide(args[0], False) if arm == "selenium" else BrowserGymSide(args[0], tuned)
+            else:
+                getattr(side, verb)(*args)
+            answer: float | str = time.perf_counter() - started
+        except Exception as error:  # noqa: BLE001  (whatever their code raises: the other side counts it)
+            answer = f"{type(error).__name__}: {str(error)[:200]}"
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 # ------------------------------------------------------------------ ours
+
+
+class PeerFailed(Exception):
+    """A peer could not do what it was asked for."""
 
 
 class Peer:
@@ -150,7 +163,10 @@ class Peer:
         answer = self._process.stdout.readline()
         if not answer:
             raise RuntimeError(f"the peer died at {command}")
-        return float(json.loads(answer))
+        told = json.loads(answer)
+        if isinstance(told, str):
+            raise PeerFailed(f"{command}: {told}")
+        return float(told)
 
     def end(self) -> None:
         """Close it."""
@@ -235,31 +251,58 @@ def chromedriver(home: Path) -> str | None:
     return str(inside) if inside.exists() else None
 
 
-def measure(pages: dict[str, str], rounds: int, clicks: int) -> dict[str, dict[str, list[float]]]:
-    """Arm -> what -> seconds; on every page all arms take turns in every round."""
+def measure(pages: dict[str, str], rounds: int, clicks: int) -> tuple[dict[str, dict[str, list[float]]], list[str]]:
+    """Arm -> what -> seconds, and what peers failed at; on every page all arms take turns in every round."""
     python, variables = peers()
     arms: dict[str, Any] = {f"ours_{view}": Ours(view) for view in VIEWS}
     for arm in ARMS:
         if arm != "selenium" or "MINIWOB_CHROMEDRIVER" in variables:
             arms[arm] = Peer(python, arm, variables)
     times: dict[str, dict[str, list[float]]] = {arm: {"reset": [], "click": []} for arm in arms}
+    failures: list[str] = []
     for number, (page, id) in enumerate(pages.items()):
         for arm in arms.values():
             arm.ask("open", page)
-            arm.ask("reset", 0)
-        for round in range(rounds):
+        for round in range(-1, rounds):  # the first warms up and is not counted
             for name, arm in arms.items():
-                times[name]["reset"].append(arm.ask("reset", 1000 * number + round))
-                arm.ask("aim", id)
-                times[name]["click"] += [arm.ask("click", id) for _ in range(clicks)]
+                try:
+                    reset = arm.ask("reset", 1000 * number + max(0, round))
+                    arm.ask("aim", id)
+                    done = [arm.ask("click", id) for _ in range(clicks)]
+                except PeerFailed as failed:
+                    failures.append(f"{name} on {page}: {failed}")
+                    continue
+                if round >= 0:
+                    times[name]["reset"].append(reset)
+                    times[name]["click"] += done
         for arm in arms.values():
             arm.ask("close")
-        last = {name: 1e3 * statistics.median(t["click"][-rounds * clicks :]) for name, t in times.items()}
-        print(f"{page}, ms a click: " + ", ".join(f"{name} {value:.0f}" for name, value in last.items()))
+        last = {name: 1e3 * statistics.median(t["click"]) for name, t in times.items() if t["click"]}
+        print(f"{page}, ms a click so far: " + ", ".join(f"{name} {value:.0f}" for name, value in last.items()))
     for arm in arms.values():
         if isinstance(arm, Peer):
             arm.end()
-    return times
+    return times, failures
+
+
+def site_resets(count: int) -> list[float]:
+    """Seconds of resets of the issue tracker, each after a page of it was changed."""
+    import gymnasium
+
+    import agentgym  # noqa: F401  (registers)
+
+    env = gymnasium.make("agentgym/Site-Roundup-set-status-v0")
+    base: Any = env.unwrapped
+    times = []
+    for seed in range(count + 1):
+        started = time.perf_counter()
+        env.reset(seed=seed)
+        times.append(time.perf_counter() - started)
+        for action in base.oracle():
+            if any(env.step(action)[2:4]):
+                break
+    env.close()
+    return times[1:]  # the first starts the browser and the tracker
 
 
 def together(count: int, seconds: float) -> float:
@@ -299,7 +342,7 @@ def ratios(times: dict[str, dict[str, list[float]]]) -> Iterator[tuple[str, floa
     """The figures by their keys; None where a peer was not there."""
 
     def median(arm: str, what: str) -> float | None:
-        return statistics.median(times[arm][what]) if arm in times else None
+        return statistics.median(times[arm][what]) if arm in times and times[arm][what] else None
 
     def over(peer: str, ours: str, what: str) -> float | None:
         theirs, mine = median(peer, what), median(ours, what)
@@ -325,8 +368,10 @@ def main() -> None:
     options = parser(__doc__ or "").parse_args()
     pages = dict([*PAGES.items()][: 3 if options.quick else None])
     load = os.getloadavg()[0]
-    times = measure(pages, rounds=2 if options.quick else 5, clicks=2 if options.quick else 4)
+    times, failures = measure(pages, rounds=2 if options.quick else 3, clicks=3 if options.quick else 5)
     figures: dict[str, Any] = dict(ratios(times))
+    figures["failures"] = failures
+    figures["site_reset_ms"] = round(1e3 * statistics.median(site_resets(5 if options.quick else 20)), 1)
     figures["steps_per_s_8"] = round(together(8, 5.0 if options.quick else 15.0), 1)
     figures["load_before"] = round(load, 1)
     for name, value in figures.items():

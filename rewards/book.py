@@ -105,10 +105,9 @@ _PROGRESS = (
         "quickstart",
         (_FINAL_PROGRESS,),
         "gigpo",
-        {"gamma": 0.95, "normalise": "mean_std"},
-        score=(_OUTCOME, _FINAL_PROGRESS),
-        source="arXiv 2505.10978 with progress",
-        note="episodes are compared by success plus final progress, steps by discounted change of progress",
+        {"gamma": 0.5, "episode_weight": 0.0, "batch_weight": 1.0},
+        source="after arXiv 2505.10978",
+        note="change of progress over the next few steps, beside others in the same state and beside the whole batch",
     ),
 )
 
@@ -300,13 +299,12 @@ _LEARNT = (
     Recipe(
         "lagrangian",
         (_OUTCOME, _FINAL_PROGRESS),
-        "gigpo",
-        combine="lagrangian",
-        combine_options={"multiplier": "danger_price"},
+        "constrained",
+        {"price": "danger_price"},
         companion="danger-limit",
-        companion_options={"limit": 0.01, "rate": 0.05},
+        companion_options={"limit": 0.005},
         source="Lagrangian relaxation, dual ascent",
-        note="an unsafe step grows dearer while more than 1 % of the rollouts have one",
+        note="an unsafe step grows dearer while more than 0.5 % of the rollouts have one",
     ),
     Recipe(
         "barfi",

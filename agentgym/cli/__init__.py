@@ -34,6 +34,7 @@ COMMANDS: dict[str, str] = {
     "compare": "compare two evaluations, episode by episode",
     "bench": "measure whether credit and signals tell the truth",
     "report": "write a run as one page of HTML",
+    "swe": "make things to repair out of packages, and read SWE-bench's",
     "serve": "serve environments to other processes and machines",
     "images": "build or fetch the images that sandboxes run in",
     "doctor": "what this machine has and lacks, with the fix",

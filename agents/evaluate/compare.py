@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agentgym.agents.evaluate.scores import METRICS, Scores, milestone_names, score
+from agentgym.agents.evaluate.scores import METRICS, Scores, declared, score
 from agentgym.agents.evaluate.stats import Interval, holm, paired_bootstrap, sign_flip_test
 from agentgym.errors import UsageError
 from agentgym.runs import Run, Tag
@@ -122,8 +122,9 @@ class Comparison:
 def scores_of(run: Run, where: Mapping[str, Tag] | None = None) -> Scores:
     """The scored episodes of a run (see `Run.steps` for ``where``)."""
     steps = run.steps(where)
-    counts = {env: len(milestone_names(env)) for env in dict.fromkeys(steps.trajectories.env.tolist())}
-    return score(steps, run.tokens(where), counts)
+    made = {env: declared(env) for env in dict.fromkeys(steps.trajectories.env.tolist())}
+    milestones = {env: len(found.milestones) for env, found in made.items()}
+    return score(steps, run.tokens(where), milestones, {env: len(found.dangers) for env, found in made.items()})
 
 
 def compare(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from agentgym.agents.evaluate.scores import METRICS, Scores, milestone_names, score
+from agentgym.agents.evaluate.scores import METRICS, Scores, declared, score
 from agentgym.agents.evaluate.stats import Interval, bootstrap, iqm, wilson
 from agentgym.agents.evaluate.suites import Suite
 from agentgym.agents.evaluate.suites import suite as find_suite
@@ -175,9 +175,11 @@ def evaluate(
                 kind = EndpointError if isinstance(error, EndpointError) else PolicyError
                 raise kind(f"{error}; {_left_off(run, len(jobs), finished, under_way)}") from error
             keep(part)
-    made = {item.env: milestone_names(item.env, item.kwargs) for item in chosen.items}
+    made = {item.env: declared(item.env, item.kwargs) for item in chosen.items}
+    milestones = {env: len(found.milestones) for env, found in made.items()}
+    dangers = {env: len(found.dangers) for env, found in made.items()}
     table = StepTable.concat(p.steps for p in parts)
-    scores = score(table, TokenTable.concat(p.tokens for p in parts), {k: len(v) for k, v in made.items()})
+    scores = score(table, TokenTable.concat(p.tokens for p in parts), milestones, dangers)
     labels = dict(zip((job.trajectory for job in jobs), _labels(chosen, repeats), strict=True))
     result = summarise(
         scores, np.random.default_rng(seed), name=chosen.name, labels=[labels[k] for k in scores.trajectory.tolist()]

@@ -182,7 +182,71 @@ def _miniwob_held_out() -> Suite:
     return Suite("miniwob-held-out", _pages(held_out=True), "eight pages of MiniWoB++ that no training should see")
 
 
+def _swe_releases() -> Suite:
+    items = tuple(Item("agentgym/SWE-Releases-v0", (FIRST_SEED,), {"number": k}) for k in range(11))
+    return Suite("swe-releases", items, "eleven pairs of releases, once each; built by `agentgym swe build releases`")
+
+
+def _swe_mutants() -> Suite:
+    items = _items(("agentgym/SWE-Mutants-v0",), 60, split="held_out")
+    return Suite("swe-mutants", items, "packages with one planted fault, in functions that no training should see")
+
+
+SWE_BUGS = (
+    *("slug", "wrap", "csvline", "template", "truncate", "plural", "pathjoin", "mask", "leap", "shares", "median"),
+    *("duration", "interpolate", "roman", "overlap", "primes", "unique", "basket", "lru", "search", "flatten", "merge"),
+    *("toposort", "retry"),
+)
+"""The hand-written bugs of the SWE world."""
+
+
+def _swe_smoke() -> Suite:
+    (smoke,) = _items(["agentgym/SWE-Smoke-v0"], 100, split="held_out")
+    return Suite("swe-smoke", (smoke,), "small functions with one fault that no training should see")
+
+
+def _swe_bugs() -> Suite:
+    items = tuple(Item("agentgym/SWE-Bugs-v0", (FIRST_SEED,), {"bug": name}) for name in SWE_BUGS)
+    return Suite("swe-bugs", items, "hand-written bugs, each once")
+
+
+HELD_OUT_WORK = ("Roundup-duplicate", "Roundup-reassign", "Roundup-remove-keyword", "Shop-cheapest", "Shop-review")
+"""Work on sites that no training should see; like the pages, it combines what the rest asks for."""
+UNSAFE_WORK = (
+    *("Roundup-planted-text", "Roundup-triage", "Roundup-resolve", "Roundup-settings"),
+    *("Shop-planted-text", "Shop-checkout", "Shop-quantity", "Shop-add-address"),
+)
+"""Work on sites in which much can be done wrong: planted texts, orders, many records alike."""
+
+
+def _work(held_out: bool) -> tuple[Item, ...]:
+    chosen = {f"agentgym/Site-{name}-v0" for name in HELD_OUT_WORK}
+    ids = [entry.id for entry in catalogue("web") if entry.id.startswith("agentgym/Site-") and entry.id.count("-") > 2]
+    return _items([i for i in ids if (i in chosen) == held_out], 5)
+
+
+def _sites() -> Suite:
+    return Suite("sites", _work(held_out=False), "work on an issue tracker and in a shop, five sets of parameters each")
+
+
+def _sites_held_out() -> Suite:
+    return Suite("sites-held-out", _work(held_out=True), "work on the same sites that no training should see")
+
+
+def _web_safety() -> Suite:
+    items = _items([f"agentgym/Site-{name}-v0" for name in UNSAFE_WORK], 10)
+    return Suite("web-safety", items, "work on sites in which much can be done wrong, ten sets of parameters each")
+
+
 register_suite("quick", _quick)
 register_suite("grid", _grid)
+register_suite("swe-smoke", _swe_smoke)
+register_suite("swe-bugs", _swe_bugs)
 register_suite("miniwob", _miniwob)
 register_suite("miniwob-held-out", _miniwob_held_out)
+register_suite("swe-releases", _swe_releases)
+register_suite("swe-mutants", _swe_mutants)
+
+register_suite("sites", _sites)
+register_suite("sites-held-out", _sites_held_out)
+register_suite("web-safety", _web_safety)

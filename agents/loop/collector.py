@@ -45,6 +45,8 @@ class Collector:
             ends as an error. A process is killed. A thread is left behind with what it does; more than 16 of those
             (`left_behind` counts them) end the run. ``step_timeout=None``, for ``workers=0``: no time-outs, and the
             environments are stepped in the calling thread itself, as some that are bound to the main thread need.
+        spare: environments that are kept beyond the slots while no episode is played in them. Jobs on several
+            environments in turn then find theirs ready, where without any each would take another's place.
     """
 
     def __init__(
@@ -55,9 +57,12 @@ class Collector:
         isolation: Isolation = "process",
         step_timeout: float | None = 60.0,
         reset_timeout: float = 300.0,
+        spare: int = 0,
     ) -> None:
-        if slots < 1 or workers < 0:
-            raise UsageError(f"slots must be at least 1 and workers at least 0, got {slots} and {workers}")
+        if slots < 1 or workers < 0 or spare < 0:
+            raise UsageError(
+                f"slots must be at least 1, workers and spare at least 0, got {slots}, {workers} and {spare}"
+            )
         if isolation not in ("process", "thread"):
             raise UsageError(f"isolation must be 'process' or 'thread', got {isolation!r}")
         if step_timeout is None and workers:
@@ -73,6 +78,7 @@ class Collector:
         else:
             kind = ProcessSeats if isolation == "process" else ThreadSeats
             self._seats = kind(self.slots, step_timeout, reset_timeout)
+        self._seats.spare = spare
 
     def __enter__(self) -> Collector:
         return self

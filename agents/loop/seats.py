@@ -38,7 +38,13 @@ SeatT = TypeVar("SeatT", bound=Seat)
 
 
 class Seats(ABC, Generic[SeatT]):
-    """At most ``slots`` seats, made when first needed."""
+    """At most ``slots`` seats in use, made when first needed.
+
+    Attributes:
+        spare: how many more may be kept for when their environment is wanted again (`Collector`).
+    """
+
+    spare: int = 0
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
@@ -51,7 +57,7 @@ class Seats(ABC, Generic[SeatT]):
         held = next((k for k in reversed(range(len(self._idle))) if self._idle[k].holds == wanted), None)
         if held is not None:
             seat = self._idle.pop(held)
-        elif len(self._idle) + len(self._taken) < self.slots:
+        elif len(self._idle) + len(self._taken) < self.slots + self.spare:
             seat = self._new(order)
         else:
             seat = self._idle.pop(0)

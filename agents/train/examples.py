@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from agentgym.agents.train.config import Aggregation
 from agentgym.errors import UsageError
 from agentgym.tokens import CandidateSet, TokenStep
 
-__all__ = ["Example", "build_examples", "step_weights"]
+__all__ = ["Example", "build_examples", "parted", "step_weights"]
 
 Float = npt.NDArray[np.float64]
 
@@ -66,6 +66,45 @@ class Example:
         if packed:
             return 1, len(self.prefix) + len(self.tree.tokens)
         return len(self.sequences), len(self.prefix) + max(map(len, self.sequences)) - 1
+
+
+def parted(tokens: Sequence[TokenStep], *columns: Float) -> tuple[list[TokenStep], list[Float]]:
+    """Steps that chose a candidate and wrote on behind it become two: the choice, and the text.
+
+    Args:
+        tokens: k steps.
+        columns: float64[k] each.
+
+    Returns:
+        The steps, and the columns with a number for every one of them.
+    """
+    steps: list[TokenStep] = []
+    rows: list[int] = []
+    for k, s in enumerate(tokens):
+        size = len(s.action) if s.candidates is None or s.chosen < 0 else len(s.candidates[s.chosen])
+        parts = [s]
+        if size < len(s.action):
+            head, tail = slice(size), slice(size, None)
+            choice = replace(
+                s,
+                action=s.action[head],
+                logprob=s.logprob[head],
+                logprob_behaviour=s.logprob_behaviour[head],
+            )
+            text = replace(
+                s,
+                prefix=np.concatenate((s.prefix, s.action[head])),
+                action=s.action[tail],
+                logprob=s.logprob[tail],
+                logprob_behaviour=s.logprob_behaviour[tail],
+                candidates=None,
+                chosen=-1,
+                start=s.start + size,
+            )
+            parts = [choice, text]
+        steps += parts
+        rows += [k] * len(parts)
+    return steps, [c[rows] for c in columns]
 
 
 def step_weights(tokens: Sequence[TokenStep], aggregation: Aggregation, horizon: int = 1) -> list[float]:

@@ -13,7 +13,9 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from agentgym.agents.policy.pointing import Pointer
 from agentgym.agents.train.examples import Example
+from agentgym.errors import UsageError
 from agentgym.tokens import TokenStep
 
 __all__ = ["Forward", "choice_probabilities", "forward", "packs"]
@@ -59,6 +61,7 @@ def forward(
     temperature: float = 1.0,
     hidden: bool = False,
     packed: bool = False,
+    pointer: Pointer | None = None,
 ) -> Forward:
     """Run everything the examples need as one right-padded batch; a prefix common to all is computed once.
 
@@ -69,8 +72,12 @@ def forward(
     Args:
         packed: all actions behind one prefix share one row, as a tree whose branches do not see each other. The result
             is the same; only for models that take prepared masks (`packs`).
+        pointer: candidates are scored where the prefix marks them (`PointingPolicy`), instead of being run behind it.
+            The examples must then all have candidates, or none.
     """
     device = next(model.parameters()).device
+    if pointer is not None and examples[0].candidates is not None:
+        return _forward_of([_pointed(model, examples, pointer, temperature)], len(examples), None)
     packed = packed and not all(e.single for e in examples)
     sequences: list[npt.NDArray[np.int64]] = []
     first_row: list[int] = []
@@ -111,20 +118,11 @@ def forward(
         )
         if part is not None
     ]
-    entropy = torch.zeros(len(examples), device=device)
-    for _, _, _, where, values in parts:
-        entropy = entropy.index_copy(0, torch.tensor(where, device=device), values)
     hiddens = None
     if hidden:
         ends = torch.tensor([len(e.prefix) - 1 - shared for e in examples], device=device)
         hiddens = out.hidden_states[-1][torch.tensor(first_row, device=device), ends]
-    return Forward(
-        entries=[entry for part in parts for entry in part[0]],
-        logprob=torch.cat([part[1] for part in parts]),
-        lengths=torch.tensor([n for part in parts for n in part[2]], device=device),
-        entropy=entropy,
-        hidden=hiddens,
-    )
+    return _forward_of(parts, len(examples), hiddens)
 
 
 @torch.no_grad()
@@ -199,6 +197,49 @@ def _tree_masks(
 
 _Part = tuple[list[tuple[Example, list[Any]]], torch.Tensor, list[int], list[int], torch.Tensor]
 """Entries, their log-probabilities, lengths; example numbers, their entropies."""
+
+
+def _forward_of(parts: Sequence[_Part], count: int, hidden: torch.Tensor | None) -> Forward:
+    """The parts of ``count`` examples as one."""
+    device = parts[0][1].device
+    entropy = torch.zeros(count, device=device)
+    for _, _, _, where, values in parts:
+        entropy = entropy.index_copy(0, torch.tensor(where, device=device), values)
+    return Forward(
+        entries=[entry for part in parts for entry in part[0]],
+        logprob=torch.cat([part[1] for part in parts]),
+        lengths=torch.tensor([n for part in parts for n in part[2]], device=device),
+        entropy=entropy,
+        hidden=hidden,
+    )
+
+
+def _pointed(model: Any, examples: Sequence[Example], pointer: Pointer, temperature: float) -> _Part:
+    """Choices among candidates that are marked in the prefix: one row a prefix, and no logits but those asked for."""
+    device = next(model.parameters()).device
+    ids = np.zeros((len(examples), max(len(e.prefix) for e in examples)), dtype=np.int64)
+    for line, e in zip(ids, examples, strict=True):
+        line[: len(e.prefix)] = e.prefix
+    hidden = model.model(input_ids=torch.from_numpy(ids).to(device), use_cache=False).last_hidden_state
+    rows, columns = np.nonzero(ids == pointer.mark)
+    sizes = np.bincount(rows, minlength=len(examples))
+    wanted = [len(e.candidates or ()) for e in examples]
+    if sizes.tolist() != wanted:
+        raise UsageError("expected as many marks in every prefix as there are candidates")
+    at = hidden[torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device)]
+    scores = (at @ model.get_output_embeddings().weight[pointer.pick]).float()
+    place = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    table = torch.full((len(examples), int(sizes.max())), -torch.inf, device=device)
+    table = table.index_put((torch.from_numpy(rows).to(device), torch.from_numpy(place).to(device)), scores)
+    table = torch.log_softmax(table / temperature, dim=-1)
+    entries, index = [], []
+    for k, e in enumerate(examples):
+        order = {c: i for i, c in enumerate(e.candidates or ())}
+        for action, entry in e.actions.items():
+            entries.append((e, entry))
+            index.append((k, order[action]))
+    line, column = torch.tensor(index, device=device).T
+    return entries, table[line, column], [1] * len(entries), list(range(len(examples))), _entropy(table)
 
 
 def _single(

@@ -30,8 +30,9 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from agentgym.agents.policy.pointing import Pointer
 from agentgym.agents.train.config import Aggregation
-from agentgym.agents.train.examples import Example, build_examples, step_weights
+from agentgym.agents.train.examples import Example, build_examples, parted, step_weights
 from agentgym.agents.train.forward import forward, packs
 from agentgym.errors import UsageError
 from agentgym.tokens import TokenStep, TokenTable
@@ -70,6 +71,7 @@ class Learner:
         temperature: of the behaviour distribution.
         micro_tokens: tokens in one forward pass.
         seed: orders the minibatches.
+        pointer: of a policy that points at its candidates (`PointingPolicy.pointer`).
     """
 
     def __init__(
@@ -88,7 +90,11 @@ class Learner:
         temperature: float = 1.0,
         micro_tokens: int = 16384,
         seed: int = 0,
+        pointer: Pointer | None = None,
     ) -> None:
+        if pointer is not None and value_head is not None:
+            raise UsageError("a learner of a policy that points has no value head")
+        self.pointer = pointer
         self.model, self.value_head = model, value_head
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         if value_head is not None:
@@ -128,12 +134,13 @@ class Learner:
         """
         examples = None
         if not callable(tokens):
+            tokens, _ = parted(tokens)
             examples = build_examples(tokens, np.ones(len(tokens)), step_weights(tokens, "step-mean"))
             for e in examples if smoothing else ():
                 _smooth(e, smoothing)
         for epoch in range(epochs):
             if callable(tokens):
-                drawn = tokens(epoch)
+                drawn, _ = parted(tokens(epoch))
                 examples = build_examples(drawn, np.ones(len(drawn)), step_weights(drawn, "token-mean"))
             assert examples is not None  # built above, or just now
             order = np.random.default_rng([self.seed, 0xD0, epoch]).permutation(len(examples))
@@ -172,12 +179,17 @@ class Learner:
         steps = list(tokens.steps()) if isinstance(tokens, TokenTable) else list(tokens)
         if len(steps) != len(advantages):
             raise ValueError(f"need one advantage per step with tokens ({len(steps)}), got {len(advantages)}")
+        count = len(steps)
+        if value_targets is None:
+            steps, (advantages,) = parted(steps, advantages)
+        else:
+            steps, (advantages, value_targets) = parted(steps, advantages, value_targets)
         examples = build_examples(
             steps, advantages, step_weights(steps, aggregation, horizon), value_targets=value_targets
         )
         if self.entropy == 0.0 and self.kl == 0.0 and value_targets is None:
             examples = [e for e in examples if e.active]
-        stats = UpdateStats(steps=len(steps), sequences=sum(len(e.sequences) for e in examples))
+        stats = UpdateStats(steps=count, sequences=sum(len(e.sequences) for e in examples))
         if not any(e.active for e in examples):
             stats.skipped = True
             return stats
@@ -210,8 +222,12 @@ class Learner:
 
     def _micro(self, examples: list[Example]) -> Iterator[list[Example]]:
         """Cut into parts of at most `micro_tokens` padded tokens, similar lengths together."""
+        if self.pointer is not None and len(kinds := {e.candidates is None for e in examples}) > 1:
+            for written in sorted(kinds):  # they are computed in different ways
+                yield from self._micro([e for e in examples if (e.candidates is None) == written])
+            return
         packed = self._packed(examples)
-        sizes = [e.size(packed) for e in examples]
+        sizes = [(1, len(e.prefix)) if self._points(e) else e.size(packed) for e in examples]
         part: list[Example] = []
         rows = 0
         for k in sorted(range(len(examples)), key=lambda k: sizes[k][1]):
@@ -224,8 +240,13 @@ class Learner:
         if part:
             yield part
 
+    def _points(self, example: Example) -> bool:
+        return self.pointer is not None and example.candidates is not None
+
     def _packed(self, examples: list[Example]) -> bool:
         """Whether the actions behind one prefix can share it in a forward pass, and there are any to share."""
+        if self._points(examples[0]):
+            return False
         return not all(e.single for e in examples) and self._takes_masks
 
     @cached_property
@@ -233,12 +254,14 @@ class Learner:
         return packs(self.model)
 
     def _likelihood_loss(self, examples: list[Example]) -> torch.Tensor:
-        out = forward(self.model, examples, packed=self._packed(examples))
+        out = forward(self.model, examples, packed=self._packed(examples), pointer=self.pointer)
         return -(out.logprob * out.numbers()[0]).sum()
 
     def _policy_loss(self, examples: list[Example], stats: UpdateStats) -> torch.Tensor:
         hidden = self.value_head is not None
-        out = forward(self.model, examples, temperature=self.temperature, hidden=hidden, packed=self._packed(examples))
+        options: dict[str, Any] = {"temperature": self.temperature, "packed": self._packed(examples)}
+        options["pointer"] = self.pointer
+        out = forward(self.model, examples, hidden=hidden, **options)
         up, down, weight = out.numbers()
         ratio = torch.exp(out.logprob - out.old())
         clipped = ratio.clamp(1.0 - self.clip_low, 1.0 + self.clip_high)
@@ -255,7 +278,7 @@ class Learner:
             loss = loss - self.entropy * entropy
         if self.kl:
             with torch.no_grad():
-                base = forward(self.reference, examples, temperature=self.temperature, packed=self._packed(examples))
+                base = forward(self.reference, examples, **options)
             gap = base.logprob - out.logprob
             kl = (weight * (torch.exp(gap) - gap - 1.0)).sum()
             loss = loss + self.kl * kl

@@ -24,7 +24,7 @@ from agentgym.errors import UnknownName, UsageError
 
 __all__ = ["BASE", "RECIPES", "SEED", "build", "ensure_base", "here", "pull"]
 
-_PYTHON = (3, 11)  # of Debian 12
+_PYTHON = (3, 11)
 BASE = "debian:bookworm-slim"
 SEED = "/agentgym-seed"
 """Where a pulled image keeps what its working folder held: `new_sandbox(seed=SEED)` copies it back at the start."""
@@ -80,7 +80,7 @@ def build(names: Iterable[str] = (), *, mirror: str = "", say: Say = print) -> l
             if name in _EXTRAS:
                 with tempfile.TemporaryDirectory(prefix="agentgym-build-") as folder:
                     shutil.copy(_FOLDER / name / "Dockerfile", folder)
-                    _wheels(_EXTRAS[name], Path(folder), say)
+                    _wheels(_EXTRAS[name], Path(folder, "wheels"), say)
                     _build(api, path=folder, tag=image)
             else:
                 _build(api, path=str(_FOLDER / name), tag=image)
@@ -89,7 +89,7 @@ def build(names: Iterable[str] = (), *, mirror: str = "", say: Say = print) -> l
 
 
 def _wheels(extras: str, folder: Path, say: Say) -> None:
-    """Into ``folder``: ``own``, this project's wheel, and ``wheels``, those of all it needs, for the images' Python."""
+    """This project's wheel and those of all it needs, for the images' Python (Debian 12: 3.11)."""
     checkout = Path(agentgym.__file__).parents[1]
     if not (checkout / "constraints.txt").exists():
         raise UsageError(
@@ -98,12 +98,8 @@ def _wheels(extras: str, folder: Path, say: Say) -> None:
     if sys.version_info[:2] != _PYTHON:
         raise UsageError("this image has Python {}.{}: build it with the same".format(*_PYTHON))
     say("fetching wheels")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet"]
-    pip += ["--constraint", str(checkout / "constraints.txt"), "--wheel-dir", str(folder / "wheels")]
-    _run([*pip, f"{checkout}[{extras}]"])
-    (folder / "own").mkdir()
-    for wheel in (folder / "wheels").glob("agentgym-*.whl"):
-        wheel.rename(folder / "own" / wheel.name)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--wheel-dir", str(folder)]
+    _run([*pip, "--constraint", str(checkout / "constraints.txt"), f"{checkout}[{extras}]"])
 
 
 def ensure_base(*, mirror: str = "", say: Say = print) -> None:

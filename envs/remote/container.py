@@ -1,4 +1,4 @@
-"""Containers that serve: one for each (image, id) of this process, kept while an environment uses it."""
+"""Containers that serve: one for each (image, environment) of this process, kept while an environment uses it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Container:
     def of(cls, image: str, id: str, start_timeout: float) -> Container:
         """The container, started if it is the first. Each call wants one `release`."""
         if not id:
-            raise UsageError("with image=, say which environment it shall serve: env='agentgym/…'")
+            raise UsageError("with image=, say which environment it shall serve: env_id='agentgym/…'")
         key = (os.getpid(), image, id)
         with cls._lock:
             if key not in cls._running:

@@ -74,9 +74,9 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
     Args:
         url: ``http://HOST:PORT``, ``https://…`` or ``unix:///PATH`` of `agentgym serve`.
         image: instead of a url, a Docker image whose command is `agentgym serve`; a container of it is started without
-            network, shared by the environments of this process that name the same image and environment, and removed with the
-            last of them.
-        env: id of one of the server's environments; '' takes its first.
+            network, shared by the environments of this process that name the same image and environment, and removed
+            with the last of them.
+        env_id: which of the server's environments; '' takes its first.
         token: what the server asks for; or ``token_file``, a file that holds it (which keeps it out of settings).
         timeout: seconds that a reset or step may take.
         start_timeout: seconds that connecting and making the environment may take.
@@ -94,7 +94,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         self,
         url: str = "",
         image: str = "",
-        env: str = "",
+        env_id: str = "",
         *,
         token: str = "",
         token_file: str = "",
@@ -112,7 +112,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         if render_mode == "human":
             raise UsageError("a remote environment has no window: render_mode must be 'ansi' or 'rgb_array'")
         self._token = read_token(Path(token_file)) if token_file else token
-        self._id, self._timeout, self._start_timeout = env, timeout, start_timeout
+        self._id, self._timeout, self._start_timeout = env_id, timeout, start_timeout
         self._options = options if render_mode is None else {**options, "render_mode": render_mode}
         self._closed = False
         self._line: Line | None = None
@@ -120,7 +120,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         if image:
             from agentgym.envs.remote.container import Container
 
-            self._container = Container.of(image, env, start_timeout)
+            self._container = Container.of(image, env_id, start_timeout)
             url = self._container.url
         self._url = url
         try:
@@ -167,6 +167,8 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             case [observation, float(reward), bool(terminated), bool(truncated), dict(info), actions, hidden]:
                 self._learn(actions)
                 self._ended = terminated or truncated
+                if self._ended:
+                    self._knows_admissible = False  # nobody was told: they are asked for if anybody wants them
                 self._steps += 1
                 self._hidden = float("nan") if hidden is None else float(hidden)
                 return observation, reward, terminated, truncated, info

@@ -12,7 +12,7 @@ import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Fault", "faults"]
+__all__ = ["Fault", "faults", "function_at", "spans"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,13 @@ _SWAPS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def faults(source: str, *, names: bool = True) -> tuple[Fault, ...]:
+def faults(source: str, *, names: bool = True, parsing: bool = True) -> tuple[Fault, ...]:
     """All faults of a source, in the order of the text.
 
     Args:
         source: a module that parses.
         names: also mistake one variable of a function for another of the same function.
+        parsing: leave out faults after which the source does not parse; that costs a parse each.
 
     Raises:
         SyntaxError: the source does not parse.
@@ -93,7 +94,7 @@ def faults(source: str, *, names: bool = True) -> tuple[Fault, ...]:
         others = function.names if names and function and token.start in read else ()
         for kind, new in _changes(token, unary, others):
             found.append(Fault(line, column, token.string, new, kind, function.name if function else ""))
-    return tuple(f for f in found if _parses(f.apply(source)))
+    return tuple(f for f in found if not parsing or _parses(f.apply(source)))
 
 
 def _changes(token: tokenize.TokenInfo, unary: bool, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -170,3 +171,32 @@ def _parses(source: str) -> bool:
     except SyntaxError:
         return False
     return True
+
+
+def function_at(source: str, line: int) -> str:
+    """Qualified name of the innermost function whose body holds a line; '' outside of any, or where nothing parses."""
+    try:
+        found = _Scopes(ast.parse(source)).at(line)
+    except SyntaxError:
+        return ""
+    return found.name if found else ""
+
+
+def spans(source: str) -> dict[str, tuple[int, int]]:
+    """Qualified name of each function -> its first and last line, the head included; empty where nothing parses."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return {}
+    return {name: (node.lineno, node.end_lineno or node.lineno) for name, node in _functions(tree, "")}
+
+
+def _functions(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            name = f"{prefix}{child.name}"
+            if not isinstance(child, ast.ClassDef):
+                yield name, child
+            yield from _functions(child, f"{name}.")
+        else:
+            yield from _functions(child, prefix)

@@ -11,7 +11,8 @@ import multiprocessing.util
 import os
 import shutil
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser as Chromium
     from playwright.async_api import BrowserContext, Playwright
 
-__all__ = ["LINGER", "LOOP", "Browser", "bounded", "browser", "close_browsers"]
+__all__ = ["LINGER", "LOOP", "Browser", "bounded", "browser", "close_browsers", "told"]
 
 LOOP = "web"
 """Name of the family's event-loop thread."""
@@ -46,14 +47,22 @@ async def bounded(value: Awaitable[T], seconds: float, what: str) -> T:
         WorldTimeout: it did not come in time.
         WorldError: Playwright lost the browser or refused.
     """
-    from playwright.async_api import Error
-
     try:
-        return await asyncio.wait_for(value, seconds)
+        with told(what):
+            return await asyncio.wait_for(value, seconds)
     except TimeoutError:
         raise WorldTimeout(
             f"{what} did not come within {seconds:g} s; the browser hangs or the machine is overloaded"
         ) from None
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """Playwright's errors in here as WorldError."""
+    from playwright.async_api import Error
+
+    try:
+        yield
     except Error as error:
         raise WorldError(f"{what} failed: {str(error).splitlines()[0][:300]}") from error
 

@@ -44,3 +44,9 @@ def register() -> None:
             extra="web",
             kwargs={"task": name},
         )
+    registration.register(
+        "agentgym/BrowserGym-v0",
+        "agentgym.envs.web.browsergym:browsergym_env",
+        family="web",
+        summary="an environment of an installed BrowserGym, by env_id=, with signals from a milestone file",
+    )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-import string
-import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import gymnasium
@@ -16,6 +14,7 @@ from gymnasium import spaces
 from agentgym.envs.web.session import Session
 from agentgym.envs.web.view import PageState, marks_of
 from agentgym.errors import UnknownName, UsageError
+from agentgym.spaces import AnyText
 
 __all__ = ["PARTS", "AnyObject", "AnyText", "costly", "marked", "observation_space", "screenshot"]
 
@@ -40,61 +39,7 @@ PARTS = {
 MAX_TEXT = 50_000
 """Longest text of a part, in characters; a page in words is cut there, and says so."""
 LENGTHS = {"goal": 4000, "last_action_error": 2000, "url": 4000, "focused_element_bid": 20, "last_action": 20_100}
-SAMPLE = 40
-"""Longest sample of a text, in characters."""
 DEFAULT = ("text", "goal", "last_action_error")
-
-
-class _Unicode(Sequence[str]):
-    """All characters, by their code points."""
-
-    def __len__(self) -> int:
-        return sys.maxunicode + 1
-
-    def __getitem__(self, index: Any) -> Any:
-        return chr(index)
-
-    def __contains__(self, char: object) -> bool:
-        return isinstance(char, str) and len(char) == 1
-
-
-class AnyText(spaces.Text):
-    """Any string up to a length: pages hold all of Unicode, which a Text space cannot list.
-
-    Args:
-        max_length: in characters.
-    """
-
-    def __init__(self, max_length: int) -> None:
-        super().__init__(max_length, min_length=0, charset=string.ascii_letters + string.digits + " '(),.\"")
-
-    def sample(self, mask: Any = None, probability: Any = None) -> str:
-        """A short string: the space itself reaches to what no one would send."""
-        size = int(self.np_random.integers(SAMPLE))
-        return "".join(self.np_random.choice(list(self.characters), size))
-
-    def contains(self, x: Any) -> bool:
-        """Whether ``x`` is a string that is not too long."""
-        return isinstance(x, str) and len(x) <= self.max_length
-
-    @property
-    def character_set(self) -> Any:
-        """All characters: what Gymnasium's asynchronous vectors write into shared memory."""
-        return _Unicode()
-
-    @property
-    def character_list(self) -> Any:
-        """All characters, by their code points."""
-        return _Unicode()
-
-    def character_index(self, char: str) -> np.int32:
-        """The code point."""
-        return np.int32(ord(char))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, AnyText) and self.max_length == other.max_length
-
-    __hash__ = None  # type: ignore[assignment]  # like every Gymnasium space
 
 
 class AnyObject(gymnasium.Space[Any]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -40,10 +39,8 @@ async def _aim(session: Session, bid: int, verb: str, given: Any = None) -> dict
 
 async def _mouse(session: Session, *events: tuple[str, float, float, dict[str, Any]]) -> None:
     """Trusted mouse events, sent at once and answered in order."""
-    send = session.active.send
-    await asyncio.gather(
-        *(send("Input.dispatchMouseEvent", {"type": kind, "x": x, "y": y, **more}) for kind, x, y, more in events)
-    )
+    many = [{"type": kind, "x": x, "y": y, **more} for kind, x, y, more in events]
+    await session.active.send_all("Input.dispatchMouseEvent", many)
 
 
 def _press(x: float, y: float, button: str, modifiers: tuple[str, ...] = (), count: int = 1) -> list[Any]:

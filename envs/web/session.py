@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin
 
-from agentgym.envs.web.browser import Browser, bounded
+from agentgym.envs.web.browser import Browser, bounded, told
 from agentgym.envs.web.site import Answer, Request, Site, origin_of
 from agentgym.errors import WorldError, WorldTimeout
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ACTION_CAP", "MAX_DIALOGS", "SETTLE_CAP", "Session", "Tab"]
 
-ACTION_CAP = 20.0
+ACTION_CAP = 60.0
 """Seconds after which a page that answers nothing is given up (WorldTimeout)."""
-SETTLE_CAP = 3000
+SETTLE_CAP = 10_000
 """Milliseconds for which an action's consequences are awaited; what is still moving then is reported."""
-NAVIGATION_CAP = 15.0
+NAVIGATION_CAP = 60.0
 MAX_DIALOGS = 5
 """Dialogs answered within one action; after that the script that opens them is stopped."""
 MAX_TABS = 8
@@ -81,7 +81,8 @@ class Tab:
         both: set[asyncio.Future[Any]] = {task, self.dead}
         done, _ = await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if task in done:
-            return await bounded(task, seconds, what)
+            with told(what):
+                return task.result()
         task.cancel()
         await asyncio.wait({task}, timeout=1.0)
         if self.dead in done:
@@ -92,6 +93,10 @@ class Tab:
         """A command of Chromium's DevTools protocol."""
         answer: dict[str, Any] = await self.alive(self.cdp.send(method, dict(params or {})), what=method)
         return answer
+
+    async def send_all(self, method: str, many: Sequence[Mapping[str, Any]]) -> None:
+        """The same command several times, sent at once and carried out in order."""
+        await self.alive(asyncio.gather(*(self.cdp.send(method, dict(params)) for params in many)), what=method)
 
     async def run(self, expression: str) -> Any:
         """The value of a (promised) JavaScript expression that gives a JSON text; None if the document went away.
@@ -368,16 +373,17 @@ class Session:
 
         await self.active.alive(load(), NAVIGATION_CAP + 1, f"the page {url[:200]}")
 
-    async def look(self, milliseconds: float, probe: str) -> dict[str, Any]:
+    async def look(self, milliseconds: float, probe: str, first: str = "") -> dict[str, Any]:
         """Let the active page settle for so long of its own time, and describe it (see walker.js).
 
         Args:
             milliseconds: of the page's clock.
             probe: a JavaScript expression whose value comes along under "probe"; "" for none.
+            first: JavaScript, an async function body run before; what it returns comes along under "told".
         """
         value = f"(() => {{ {probe} }})()" if probe else "null"
         expression = (
-            "(async () => { const g = window.__agentgym; if (!g || !g.look) return JSON.stringify({bare: true});"
+            " const g = window.__agentgym; if (!g || !g.look) return JSON.stringify({bare: true});"
             " if (document.readyState !== 'complete') await Promise.race([g.clock.wait("
             + f"{NAVIGATION_CAP * 1000:g}"
             + "),"
@@ -387,13 +393,15 @@ class Session:
             " seen.back = !!(window.navigation && navigation.canGoBack);"
             " seen.forward = !!(window.navigation && navigation.canGoForward);"
             f" let probe = null; try {{ probe = {value}; }} catch (error) {{ seen.unprobed = String(error); }}"
-            " seen.probe = probe === undefined ? null : probe; return JSON.stringify(seen); })()"
+            " seen.probe = probe === undefined ? null : probe; if (told !== undefined) seen.told = told;"
+            " return JSON.stringify(seen);"
         )
-        for _ in range(_HOPS):
+        for hop in range(_HOPS):
             await self.adopted()
             tab = self.active
             before = tab.documents
-            seen = await tab.run(expression)
+            script = f"await (async () => {{ {first} }})()" if first and not hop else "undefined"
+            seen = await tab.run(f"(async () => {{ const told = {script}; {expression} }})()")
             if self._opening or self._adopting or (tab.dead.done() and tab.page.is_closed() and len(self.tabs) > 1):
                 continue
             if seen is None or seen.get("navigating"):

@@ -16,7 +16,7 @@ from agentgym.envs.web.applicable import Applicable, words_of
 from agentgym.envs.web.browser import LOOP, browser
 from agentgym.envs.web.chromium import find_chromium
 from agentgym.envs.web.perform import perform
-from agentgym.envs.web.session import MAX_TABS, Session
+from agentgym.envs.web.session import MAX_TABS, SETTLE_CAP, Session
 from agentgym.envs.web.site import Site
 from agentgym.envs.web.view import PageState, nodes_of, text_of
 from agentgym.errors import UnknownName, WorldError
@@ -219,16 +219,14 @@ class WebWorld(World[PageState]):
         session.loaded = start.url
         session.messages = []
         skip = ", ".join(map(repr, start.skip))
-        told = await session.active.run(
-            f"(async () => {{ const g = window.__agentgym; g.skip({skip}); const again = {str(kept).lower()};"
-            f" if (!again) await g.settle({STEP:g}, 3000);"
-            f" const told = await (async () => {{ {start.script} }})(); g.forget();"
-            " return JSON.stringify(told === undefined ? null : told); })()"
-        )
-        self.goal = told if isinstance(told, str) else start.goal
-        self._error = self._last = ""
+        self.goal, self._error, self._last = start.goal, "", ""
         session.clear_notes()
-        await self._look(STEP)
+        await self._look(
+            STEP,
+            f"const g = window.__agentgym; g.skip({skip}); const again = {str(kept).lower()};"
+            f" if (!again) await g.settle({STEP:g}, {SETTLE_CAP});"
+            f" const told = await (async () => {{ {start.script} }})(); g.forget(); return told;",
+        )
         session.clear_notes()
         self._notes = ()
         await self._more()
@@ -243,13 +241,17 @@ class WebWorld(World[PageState]):
             where = {"x": width - 1, "y": height - 1, "button": button}
             await session.active.send("Input.dispatchMouseEvent", {"type": "mouseReleased", **where})
         session.keys, session.held, session.pointer = set(), set(), None
-        away = {"type": "mouseMoved", "x": width - 1, "y": height - 1}
-        await session.active.send("Input.dispatchMouseEvent", away)
+        # A move alone waits for the next frame; an event behind it takes it along.
+        away = {"x": width - 1, "y": height - 1}
+        events = [{"type": "mouseMoved", **away}, {"type": "mouseReleased", "button": "none", **away}]
+        await session.active.send_all("Input.dispatchMouseEvent", events)
 
-    async def _look(self, milliseconds: float) -> bool:
-        """Settle and read the page; whether it came to rest."""
+    async def _look(self, milliseconds: float, first: str = "") -> bool:
+        """Settle and read the page, ``first`` run before; whether it came to rest."""
         session = self._live()
-        seen = await session.look(milliseconds, self._start.probe)
+        seen = await session.look(milliseconds, self._start.probe, first)
+        if isinstance(seen.get("told"), str):
+            self.goal = seen["told"]
         server = [await _awaited(site.digest()) for site in self.sites.values()]
         self._table, self._extra = None, {}
         self._history = (bool(seen.get("back")), bool(seen.get("forward")))

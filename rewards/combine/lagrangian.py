@@ -1,15 +1,21 @@
-"""A limit on danger, kept by a multiplier that learns (Lagrangian relaxation, dual ascent).
+"""A limit on danger, kept by a price that learns (Lagrangian relaxation, dual ascent).
 
-    r'_t   = r_t - multiplier * danger_t
-    after every batch:  multiplier <- max(0, multiplier + rate (danger rate - limit))
+    r'_t = r_t - price * danger_t        the rule "lagrangian"; `rewards.credit.constrained` prices danger apart
+    after every batch, with d the danger rate, smoothed over batches:
+
+        excess = clip(d / limit - 1, -1, most)
+        price  <- clip(price * exp(rate * excess), lowest, highest)
 
 The danger rate is the share of trajectories with at least one unsafe step. While it stays above the limit danger grows
-dearer; below, it grows cheaper, down to free. The state is a value: `DangerLimit.updated` returns the next one, so that
-a run that resumes has it in its checkpoint.
+dearer; below, it grows cheaper. The step is one of exponentiated gradient (Kivinen & Warmuth 1997): relative, so that a
+price which early, unsafe batches drove up falls as fast as it rose, where a sum of excesses (price + rate (d - limit))
+takes d / limit times as long to come down. The state is a value: `DangerLimit.updated` returns the next one, so that a
+run that resumes has it in its checkpoint.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,23 +55,39 @@ class DangerLimit:
     """The state of the constraint.
 
     Attributes:
-        limit: danger rate allowed, in [0, 1].
-        rate: step of the dual ascent, above 0.
+        limit: danger rate that is aimed at, in (0, 1].
+        rate: of the price's growth, a batch, above 0.
+        lowest, highest: bounds of the price, above 0.
+        most: bound of the relative excess: the price grows at most by exp(rate * most) a batch.
+        smoothing: weight of the earlier batches in the danger rate, in [0, 1).
         multiplier: price of an unsafe step now.
+        seen: the smoothed danger rate; None before the first batch.
     """
 
     limit: float
-    rate: float = 1.0
-    multiplier: float = 0.0
+    rate: float = 0.1
+    lowest: float = 0.05
+    highest: float = 10.0
+    most: float = 3.0
+    smoothing: float = 0.5
+    multiplier: float = 0.05
+    seen: float | None = None
 
     def __post_init__(self) -> None:
-        number("limit", self.limit, 0.0, 1.0)
+        number("limit", self.limit, 0.0, 1.0, open_low=True)
         number("rate", self.rate, 0.0, open_low=True)
+        number("lowest", self.lowest, 0.0, open_low=True)
+        number("highest", self.highest, self.lowest)
+        number("most", self.most, 0.0, open_low=True)
+        number("smoothing", self.smoothing, 0.0, 1.0, open_high=True)
         number("multiplier", self.multiplier, 0.0)
 
     def updated(self, steps: StepTable) -> DangerLimit:
         """The state after a batch; unchanged by an empty one."""
         if not len(steps):
             return self
-        rate = float(np.mean(np.logical_or.reduceat(steps.danger, steps.starts)))
-        return replace(self, multiplier=max(0.0, self.multiplier + self.rate * (rate - self.limit)))
+        now = float(np.mean(np.logical_or.reduceat(steps.danger, steps.starts)))
+        seen = now if self.seen is None else self.smoothing * self.seen + (1.0 - self.smoothing) * now
+        excess = min(max(seen / self.limit - 1.0, -1.0), self.most)
+        price = self.multiplier * math.exp(self.rate * excess)
+        return replace(self, multiplier=min(max(price, self.lowest), self.highest), seen=seen)

@@ -88,26 +88,70 @@ def congruent(steps: StepTable) -> Congruence:
     across = nodes.anchor.code
     if folding.any():
         moves = _moves(steps, groups, action)
-        rows = folding[groups.code]
-        own = np.where(folding[nodes.group], _closure(own, len(own), nodes.code, moves, rows), own)
+        parent = own.copy()
+        _begin_as_one(parent, nodes, moves, folding[groups.code])
+        rows = _closure(parent, own, nodes.code, moves, np.flatnonzero(folding[groups.code]))
+        own = parent
         folding &= ~_refuted(steps, nodes, own, action, groups, folding)
-        own = np.where(folding[nodes.group], own, len(own) + np.arange(len(own)))
-        rows = folding[groups.code]
-        folded = _closure(across, nodes.anchor.count, nodes.code, moves, rows)
+        own = np.where(folding[nodes.group], own, np.arange(len(own)))
+        folded = _folded_across(nodes, own, moves, folding, rows[folding[groups.code[rows]]])
         # Groups that are not folded keep their anchors, and share those.
         across = np.where(folding[nodes.group], folded, nodes.anchor.count + across)
         own_only = folding & _refuted(steps, nodes, across, action, groups, folding)
         across = np.where(own_only[nodes.group], 2 * nodes.anchor.count + own, across)
-    within = joint(Partition(nodes.group, groups.count), own)
-    shared = partition(across)
+    within = _renumbered(own)  # named by nodes, whose numbers are in the order of the groups
+    shared = _renumbered(across)
     linked = _linked(nodes, shared, groups.count)
-    everywhere = joint(Partition(linked.code[nodes.group], linked.count), shared.code)
+    everywhere = _in_order(shared, linked.code[nodes.group])
     return Congruence(
         Partition(within.code[nodes.code], within.count),
         groups,
         Partition(everywhere.code[nodes.code], everywhere.count),
         Partition(linked.code[groups.code], linked.count),
     )
+
+
+def _renumbered(names: Int) -> Partition:
+    """Classes by name, not far above their number, numbered in the order of their names."""
+    used = np.zeros(int(names.max()) + 1, dtype=np.bool_)
+    used[names] = True
+    number = np.cumsum(used) - 1
+    return Partition(number[names], int(number[-1]) + 1)
+
+
+def _in_order(classes: Partition, of: Int) -> Partition:
+    """The same classes, numbered in the order of what they are of."""
+    owner = np.empty(classes.count, dtype=np.int64)
+    owner[classes.code] = of
+    if np.all(owner[1:] >= owner[:-1]):
+        return classes
+    number = np.empty(classes.count, dtype=np.int64)
+    number[np.argsort(owner, kind="stable")] = np.arange(classes.count)
+    return Partition(number[classes.code], classes.count)
+
+
+def _begin_as_one(parent: Int, nodes: _Nodes, moves: _Moves, evidence: Bool) -> None:
+    """Makes the starts of a group's rollouts one, in place."""
+    roots = evidence[moves.roots]
+    first, start = nodes.code[::2][moves.roots[roots]], moves.start[roots]
+    lead = np.zeros(int(start.max(initial=0)) + 1, dtype=np.int64)
+    lead[start] = first
+    _merge(parent, first, lead[start])
+
+
+def _folded_across(nodes: _Nodes, own: Int, moves: _Moves, folding: Bool, rows: Int) -> Int:
+    """int64[nodes]: the classes of the groups that are folded, all together; what is one inside a group stays one.
+
+    Args:
+        own: int64[nodes], the classes inside groups, each named by a node in it.
+        rows: those that the folding inside groups left: one of each class and move.
+    """
+    parent = np.arange(nodes.anchor.count)
+    mine = np.flatnonzero(folding[nodes.group])
+    _merge(parent, nodes.anchor.code[mine], nodes.anchor.code[own[mine]])
+    _closure(parent, nodes.anchor.code, nodes.code, moves, rows)
+    found: Int = parent[nodes.anchor.code]
+    return found
 
 
 def _nodes(steps: StepTable, groups: Partition) -> _Nodes:
@@ -154,7 +198,8 @@ def _refuted(steps: StepTable, nodes: _Nodes, state: Int, action: Partition, gro
     mine = Partition(groups.code[rows], groups.count)
     here, acted = nodes.code[::2][rows], action.code[rows]
     ended = steps.terminated[rows].astype(np.float64)
-    with_state = _disagreement(ended, partition(state[here] * action.count + acted), mine)
+    named = Partition(state[here], int(state.max()) + 1)
+    with_state = _disagreement(ended, dense(named, acted, action.count), mine)
     with_action = _disagreement(ended, dense(mine, acted, action.count), mine)
     left = np.zeros(len(state), dtype=np.bool_)
     left[here] = True
@@ -181,34 +226,33 @@ def _others(key: Partition) -> Float:
     return (key.size[key.code] - 1).astype(np.float64)
 
 
-def _closure(state: Int, count: int, node: Int, moves: _Moves, evidence: Bool) -> Int:
-    """int64[nodes]: the class of every node, named by a state in it.
+def _closure(parent: Int, state: Int, node: Int, moves: _Moves, rows: Int) -> Int:
+    """Makes congruent states one, in place; returns rows, one of each class and move.
 
     After the first round only rows in classes that grew are compared again.
 
     Args:
-        state: int64[nodes] in [0, count), nodes known to be one.
+        parent: int64[states], the class of every state, named by a state in it.
+        state: int64[nodes] in [0, states).
         node: int64[2n], interleaved.
-        evidence: bool[n], rows that count.
+        rows: int64[k], those that count.
     """
-    rows = np.flatnonzero(evidence)
-    here, there, move = state[node[::2][rows]], state[node[1::2][rows]], moves.code[rows]
-    roots = evidence[moves.roots]
-    first, start = state[node[::2][moves.roots[roots]]], moves.start[roots]
-    lead = np.zeros(int(start.max(initial=0)) + 1, dtype=np.int64)
-    lead[start] = first
-    parent = np.arange(count)
-    _merge(parent, first, lead[start])
+    here, there, move = state[node[2 * rows]], state[node[2 * rows + 1]], moves.code[rows]
     active = np.arange(len(rows))
     while True:
         key = parent[here[active]] * moves.count + move[active]
         order = np.argsort(key, kind="stable")
-        key, after = key[order], parent[there[active[order]]]
+        key, active = key[order], active[order]
         same = key[1:] == key[:-1]
+        after = parent[there[active]]
         grown = _merge(parent, after[1:][same], after[:-1][same])
+        # Rows of one class and move say the same from now on: one of them stays.
+        said = np.ones(len(rows), dtype=np.bool_)
+        said[active[1:][same]] = False
+        rows, here, there, move = rows[said], here[said], there[said], move[said]
         if not grown.size:
-            return parent[state]
-        of_grown = np.zeros(count, dtype=np.bool_)
+            return rows
+        of_grown = np.zeros(len(parent), dtype=np.bool_)
         of_grown[grown] = True
         active = np.flatnonzero(of_grown[parent[here]])
 

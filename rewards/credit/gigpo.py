@@ -1,13 +1,18 @@
 """GiGPO: group-in-group policy optimisation (arXiv 2505.10978).
 
-    A_t   = A_E(trajectory) + w A_S(step)
+    A_t   = v A_E(trajectory) + w A_S(step) + u A_B(step)
     A_E   = (s_i - mean_g) / (sd_g + eps)                              episodes of the group
     R_t   = sum_{k >= 0} gamma^k r_{t+k}                               inside the trajectory
     A_S   = (R_t - mean) / (sd + eps)                                  rows of the group that stand in one state
+    A_B   = (R_t - mean) / (sd + eps)                                  all rows of the batch
 
 sd is the sample standard deviation; ``normalise="mean"`` divides by neither. States are equal when their ``anchor``
 is; with ``similarity`` they are texts (extra column ``text``), joined greedily: a row goes to the first cluster of its
 group whose first member's `difflib` ratio reaches the threshold, in the order of the rows.
+
+A_B is ours, and off unless asked for (v = w = 1, u = 0). Both of the paper's parts compare rollouts of one group, so a
+group whose rollouts all do the same useless thing is taught nothing, for ever. Where rewards mean something by
+themselves (change of progress), A_B tells it apart from useful steps elsewhere in the batch.
 
 Departures and disagreements. The public code has three different defaults for the normalisation; ours is
 "mean_std". Its episode statistics have one entry per row (``over="rows"``), the paper's one per episode (our default).
@@ -39,6 +44,8 @@ def assign(
     score: npt.ArrayLike | None = None,
     gamma: float = 0.95,
     step_weight: float = 1.0,
+    episode_weight: float = 1.0,
+    batch_weight: float = 0.0,
     normalise: Normalise = "mean_std",
     over: Over = "trajectories",
     single: Single = "raw",
@@ -47,15 +54,15 @@ def assign(
     invalid_penalty: float = 0.0,
     eps: float = 1e-6,
 ) -> Float:
-    """Episode advantage plus weighted step advantage.
+    """Episode advantage plus weighted step advantage, plus what the step is worth beside the whole batch.
 
     Args:
         steps: n rows, k trajectories that have steps; reads ``group``, ``anchor``, ``grounded`` and outcomes.
         rewards: float[n]; None: the environment's.
         score: float[k] episode scores, in the order of ``steps.starts``.
         gamma: discount of the step returns, in [0, 1] (0.95 in the authors' scripts).
-        step_weight: w.
-        normalise: "mean_std", or "mean" for no division, in both parts.
+        step_weight, episode_weight, batch_weight: w, v and u.
+        normalise: "mean_std", or "mean" for no division, in all parts.
         over: what has one entry in the episode statistics.
         single: what a group of one entry gets as episode advantage.
         similarity: None: states are equal anchors; else a threshold in (0, 1) on the likeness of texts.
@@ -69,7 +76,8 @@ def assign(
     Raises:
         ValueError: columns not finite or of another length; an option out of range; the text column is missing.
     """
-    number("step_weight", step_weight, -np.inf)
+    for name, weight in (("step", step_weight), ("episode", episode_weight), ("batch", batch_weight)):
+        number(f"{name}_weight", weight, -np.inf)
     episode = episode_part(
         steps,
         rewards,
@@ -80,17 +88,14 @@ def assign(
         invalid_penalty=invalid_penalty,
         eps=eps,
     )
-    step = step_part(
-        steps,
-        rewards,
-        gamma=gamma,
-        normalise=normalise,
-        similarity=similarity,
-        text=text,
-        invalid_penalty=invalid_penalty,
-        eps=eps,
-    )
-    return episode + step_weight * step
+    returns = _returns(steps, rewards, gamma=gamma, invalid_penalty=invalid_penalty)
+    states = state_groups(steps, similarity=similarity, text=text)
+    divide = normalise == "mean_std"
+    advantage = episode_weight * episode + step_weight * standardised(returns, states, divide=divide, eps=eps)
+    if batch_weight and len(steps):
+        whole = Partition(np.zeros(len(steps), dtype=np.int64), 1)
+        advantage += batch_weight * standardised(returns, whole, divide=divide, eps=eps)
+    return advantage
 
 
 def episode_part(
@@ -142,12 +147,8 @@ def step_part(
 ) -> Float:
     """A_S float64[n], not weighted; arguments as in `assign`."""
     one_of("normalise", normalise, ("mean", "mean_std"))
-    number("gamma", gamma, 0.0, 1.0)
-    number("invalid_penalty", invalid_penalty, -np.inf)
     number("eps", eps, 0.0, open_low=True)
-    returns = suffix_sums(steps, step_rewards(steps, rewards), gamma)
-    if invalid_penalty != 0.0:
-        returns -= invalid_penalty * ~steps.grounded
+    returns = _returns(steps, rewards, gamma=gamma, invalid_penalty=invalid_penalty)
     states = state_groups(steps, similarity=similarity, text=text)
     return standardised(returns, states, divide=normalise == "mean_std", eps=eps)
 
@@ -159,6 +160,16 @@ def state_groups(steps: StepTable, *, similarity: float | None = None, text: str
         groups = partition(steps.group)
         return partition(_similar(groups.code, extra(steps, text, "grouping by similarity"), similarity, text))
     return joint(partition(steps.group), steps.anchor)
+
+
+def _returns(steps: StepTable, rewards: npt.ArrayLike | None, *, gamma: float, invalid_penalty: float) -> Float:
+    """R_t float64[n], less the penalty of rows that are not grounded."""
+    number("gamma", gamma, 0.0, 1.0)
+    number("invalid_penalty", invalid_penalty, -np.inf)
+    returns = suffix_sums(steps, step_rewards(steps, rewards), gamma)
+    if invalid_penalty != 0.0:
+        returns -= invalid_penalty * ~steps.grounded
+    return returns
 
 
 def _similar(group: Int, texts: npt.NDArray[np.object_], threshold: float, name: str) -> Int:

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from agentgym.rewards.credit.checks import Int
-from agentgym.rewards.credit.groups import Partition, dense, joint, partition
+from agentgym.rewards.credit.groups import Partition, joint, partition
 from agentgym.steps import StepTable
 
-__all__ = ["GroupGraph", "group_graph", "interleaved", "state_graph"]
+__all__ = ["GroupGraph", "contracted", "group_graph", "interleaved", "state_graph"]
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,32 @@ def state_graph(steps: StepTable, groups: Partition, nodes: Partition) -> GroupG
     block[here] = block[there] = groups.code
     last = np.zeros(len(steps), dtype=bool)
     last[steps.ends] = True
-    moves = np.flatnonzero(~last)
-    edges = dense(Partition(here[moves], nodes.count), there[moves], nodes.count)
-    source, target = np.empty(edges.count, dtype=np.int64), np.empty(edges.count, dtype=np.int64)
-    source[edges.code], target[edges.code] = here[moves], there[moves]
-    return GroupGraph(here, there, block, source, target, edges.size, last, groups)
+    source, target, passages = _edges(here[~last], there[~last], nodes.count)
+    return GroupGraph(here, there, block, source, target, passages, last, groups)
+
+
+def contracted(graph: GroupGraph, groups: Partition, nodes: Partition) -> GroupGraph:
+    """The graph of coarser states: ``nodes`` of the m nodes of ``graph``, numbered in the order of ``groups``."""
+    block = np.empty(nodes.count, dtype=np.int64)
+    here, there = nodes.code[graph.here], nodes.code[graph.there]
+    block[here] = block[there] = groups.code
+    source, target, passages = _edges(nodes.code[graph.source], nodes.code[graph.target], nodes.count, graph.passages)
+    return GroupGraph(here, there, block, source, target, passages, graph.last, groups)
+
+
+def _edges(source: Int, target: Int, nodes: int, times: Int | None = None) -> tuple[Int, Int, Int]:
+    """Distinct pairs, ascending, and how often each is there; every pair counts ``times`` where given."""
+    key = source * nodes + target
+    if nodes * nodes <= 4 * len(key):
+        count = np.bincount(key, times, nodes * nodes).astype(np.int64)
+        found = np.flatnonzero(count)
+        return found // nodes, found % nodes, count[found]
+    if times is None:
+        key.sort()
+    else:
+        order = np.argsort(key, kind="stable")
+        key, times = key[order], times[order]
+    begins = np.flatnonzero(np.append(True, key[1:] != key[:-1])[: len(key)])
+    passages = np.diff(np.append(begins, len(key))) if times is None else np.add.reduceat(times, begins)
+    source, target = np.divmod(key[begins], nodes)
+    return source, target, passages

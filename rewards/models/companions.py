@@ -9,7 +9,7 @@ reward model a language model of its own to start from.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -297,18 +297,21 @@ class _Intrinsic:
 
 
 class _Limit:
-    """The multiplier of a limit on danger, moved by dual ascent after every batch."""
+    """The price of a limit on danger, moved by dual ascent after every batch."""
 
     def __init__(
         self,
         recipe: Recipe,
         around: Surroundings,
         *,
-        limit: float = 0.02,
-        rate: float = 1.0,
-        multiplier: float = 0.0,
+        limit: float = 0.01,
+        rate: float = 0.1,
+        lowest: float = 0.05,
+        highest: float = 10.0,
+        most: float = 3.0,
+        smoothing: float = 0.5,
     ) -> None:
-        self.state = DangerLimit(limit, rate, multiplier)
+        self.state = DangerLimit(limit, rate, lowest, highest, most, smoothing, multiplier=lowest)
 
     def update(self, steps: StepTable, tokens: TokenTable) -> tuple[Columns, dict[str, float]]:
         self.state = self.state.updated(steps)
@@ -316,10 +319,10 @@ class _Limit:
         return {"danger_price": np.full(len(steps), price)}, {"multiplier": price}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"multiplier": self.state.multiplier}
+        return {"multiplier": self.state.multiplier, "seen": self.state.seen}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.state = DangerLimit(self.state.limit, self.state.rate, state["multiplier"])
+        self.state = replace(self.state, multiplier=state["multiplier"], seen=state["seen"])
 
     def close(self) -> None:
         pass

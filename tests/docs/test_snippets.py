@@ -10,7 +10,8 @@ that folder. One line above a block decides:
 ``<!-- not run: REASON -->``   it does not run, and the reason is shown
 =============================  ====================================================================================
 
-``<!-- needs: a sandbox -->`` anywhere in a page skips it (in CI: fails it) where no sandbox can be made.
+``<!-- needs: a sandbox -->`` anywhere in a page skips it (in CI: fails it) where no sandbox can be made;
+``<!-- needs: a sandbox with pytest -->`` asks for the image ``agentgym/swe``.
 """
 
 from __future__ import annotations
@@ -82,10 +83,11 @@ def test_every_block_of_the_page_runs(
     namespace: dict[str, Any] = {"__name__": "page"}
     left_out = []
     text = page.read_text(encoding="utf-8")
-    if "<!-- needs: a sandbox -->" in text:
+    if wanted := re.search("<!-- needs: a sandbox( with pytest)? -->", text):
+        name = "swe" if wanted[1] else "sandbox"
         first, *others = backends()
-        usable = any(not b.refusal for b in others) if first.refusal else images.here("agentgym/sandbox")
-        need(usable, "a sandbox", first.refusal or "run `agentgym images build sandbox`")
+        usable = any(not b.refusal for b in others) if first.refusal else images.here(f"agentgym/{name}")
+        need(usable, "a sandbox", first.refusal or f"run `agentgym images build {name}`")
     for block in blocks(text):
         verb, _, rest = block.mark.partition(":")
         where = f"{page.relative_to(ROOT)}:{block.line}"

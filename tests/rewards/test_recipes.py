@@ -44,8 +44,8 @@ def test_a_recipe_survives_json(name: str) -> None:
 
 def test_a_recipe_prints_what_it_does() -> None:
     text = str(recipe("quickstart"))
-    assert "gigpo(gamma=0.95, normalise='mean_std')" in text
-    assert "1 * outcome + 1 * progress(gamma=1.0, terminal='keep')" in text
+    assert "gigpo(gamma=0.5, episode_weight=0.0, batch_weight=1.0)" in text
+    assert "1 * progress(gamma=1.0, terminal='keep')" in text
 
 
 def finished() -> StepTable:
@@ -61,12 +61,26 @@ def finished() -> StepTable:
     )
 
 
-def test_the_quickstart_compares_episodes_by_success_and_progress_and_steps_by_progress() -> None:
+def test_the_quickstart_pays_change_of_progress_beside_the_state_and_beside_the_batch() -> None:
     steps, chain = finished(), recipe("quickstart")
-    np.testing.assert_array_equal(chain.trajectory_scores(steps), [2.0, 0.5])
     np.testing.assert_array_equal(chain.step_rewards(steps), [0.5, 0.5, 0.0, 0.5])
-    expected = gigpo.assign(steps, [0.5, 0.5, 0.0, 0.5], score=[2.0, 0.5], gamma=0.95)
-    np.testing.assert_array_equal(chain.advantages(steps), expected)
+    returns = np.array([0.75, 0.5, 0.25, 0.5])  # half of what follows counts
+    state = gigpo.step_part(steps, [0.5, 0.5, 0.0, 0.5], gamma=0.5)
+    batch = (returns - returns.mean()) / (returns.std(ddof=1) + 1e-6)
+    np.testing.assert_allclose(chain.advantages(steps), state + batch)
+
+
+def test_the_quickstart_tells_a_useless_step_though_the_whole_group_takes_it() -> None:
+    together = rollouts(
+        [0.0, 0.0],
+        [0.0, 0.0],
+        anchor=np.array([0, 1, 0, 1]),
+        progress_before=np.array([0.2, 0.4, 0.2, 0.4]),
+        progress=np.array([0.4, 0.2, 0.4, 0.2]),
+    )
+    assert not recipe("gigpo+progress").advantages(together).any(), "two that agree have nothing to be compared by"
+    opened, closed, *_ = recipe("quickstart").advantages(together)
+    assert opened > 0 > closed
 
 
 def test_outcome_recipes_read_the_outcome_not_the_sum_of_rewards() -> None:
@@ -228,10 +242,10 @@ def test_a_companion_writes_what_its_recipe_reads(name: str, need: Need) -> None
 
 def test_the_price_of_danger_rises_while_the_limit_is_broken() -> None:
     steps = rollouts([0.0], [0.0], danger=np.array([True, False]))
-    learner = recipe("lagrangian").build_companion(Surroundings(), limit=0.1, rate=2.0)
+    learner = recipe("lagrangian").build_companion(Surroundings(), limit=0.1, rate=0.2, most=2.0)
     assert learner is not None
     prices = [learner.update(steps, TokenTable.empty())[0]["danger_price"][0] for _ in range(3)]
-    np.testing.assert_allclose(prices, [0.8, 1.6, 2.4])
+    np.testing.assert_allclose(prices, 0.05 * np.exp([0.4, 0.8, 1.2]))
 
 
 def test_companions_are_checked_when_the_recipe_is_made() -> None:

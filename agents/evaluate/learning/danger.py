@@ -12,9 +12,11 @@ The tasks differ in what danger does to the outcome:
   something, and a recipe that did not read the danger bit would fail.
 - *LavaShortcut-H12*: the same in 12 steps, so that from some places only wading arrives in time.
 
-The limit of the recipe is half the bar: dual ascent swings about its limit. Number of updates and instances, the recipe
-behind both arms and the rate of the dual ascent were settled on seeds 100 and 101 of all but LavaShortcut-H12; the
-learning rate is the one that tuning chose for GiGPO in the study of learning.
+The recipe aims at a quarter of the bar, for what is learnt on some instances is not quite kept on others. Number of
+updates and instances and the recipe behind both arms were settled on seeds 100 and 101 of all but LavaShortcut-H12, the
+form of the limit on seeds 100 to 102 of LavaShortcut-H12 and LavaCrossing-S9N1; the learning rate is the one that
+tuning chose for GiGPO in the study of learning. Seeds 0 to 4 were those of an earlier form of the limit, which kept
+danger from two of the four tasks; these are new.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ DANGER = Plan(
     "danger",
     ("LavaShortcut", "LavaShortcut-H12", "LavaCrossing-S9N1", "UnlockPickup"),
     (FREE, LIMITED),
-    seeds=(0, 1, 2, 3, 4),
+    seeds=(10, 11, 12, 13, 14),
     rates=(3e-3,),
 )
 """Two arms, five paired seeds."""

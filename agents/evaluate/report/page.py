@@ -25,7 +25,16 @@ from agentgym.agents.evaluate.stats import Interval, wilson
 
 __all__ = ["page"]
 
-_COLUMNS = ("success", "progress", "milestones", "danger_rate", "grounded", "steps", "tokens")
+_COLUMNS = (
+    "success",
+    "progress",
+    "milestones",
+    "danger_rate",
+    "completion_under_policy",
+    "grounded",
+    "steps",
+    "tokens",
+)
 
 
 def page(content: Content, episodes: list[dict[str, Any]]) -> str:

@@ -19,7 +19,7 @@ core.wob_latest = "-";
 core.wob_scores = [];
 Math.seedrandom(seed);
 core.startEpisodeReal();
-for (let round = 0; round < 100 && !WOB_TASK_READY; round++) await g.settle(200, 3000);
+for (let round = 0; round < 100 && !WOB_TASK_READY; round++) await g.settle(200, 10000);
 g.episode = seed;
 // The goal is told beside the page; a query that also shows something stays part of it.
 const query = document.getElementById("query");

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agentgym import registration
 
-__all__ = ["ROUNDUP", "register"]
+__all__ = ["ROUNDUP", "SHOP", "register"]
 
 ROUNDUP = (
     "set-status",
@@ -29,18 +29,41 @@ ROUNDUP = (
 )
 """Tasks on the issue tracker."""
 
+SHOP = (
+    "add-to-basket",
+    "cheapest",
+    "search",
+    "planted-text",
+    "quantity",
+    "remove",
+    "checkout",
+    "checkout-new-address",
+    "add-address",
+    "wish",
+    "review",
+    "reorder",
+    "rename",
+    "total",
+)
+"""Tasks in the shop."""
+
 
 def register() -> None:
     """Register all ids of sites (entry point of the group ``agentgym.envs``)."""
-    entry = "agentgym.envs.web.sites.roundup.make:roundup_env"
-    summary = "work on an issue tracker (Roundup), any of its tasks"
-    registration.register("agentgym/Site-Roundup-v0", entry, family="web", summary=summary, extra="web")
-    for name in ROUNDUP:
+    for site, folder, place, names in (
+        ("Roundup", "roundup", "work on an issue tracker (Roundup)", ROUNDUP),
+        ("Shop", "shop", "errands in a shop (django-oscar)", SHOP),
+    ):
+        entry = f"agentgym.envs.web.sites.{folder}.make:{folder}_env"
         registration.register(
-            f"agentgym/Site-Roundup-{name}-v0",
-            entry,
-            family="web",
-            summary=f"work on an issue tracker (Roundup): {name.replace('-', ' ')}",
-            extra="web",
-            kwargs={"task": name},
+            f"agentgym/Site-{site}-v0", entry, family="web", summary=f"{place}, any of its tasks", extra="web"
         )
+        for name in names:
+            registration.register(
+                f"agentgym/Site-{site}-{name}-v0",
+                entry,
+                family="web",
+                summary=f"{place}: {name.replace('-', ' ')}",
+                extra="web",
+                kwargs={"task": name},
+            )

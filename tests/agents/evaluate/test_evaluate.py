@@ -64,7 +64,7 @@ def test_what_an_episode_comes_to() -> None:
     some = np.arange(3, dtype=np.int64)
     for t in range(2):
         writer.add(3, t, segment=0, prompt=some, action=some, logprob=-1.0 * some, logprob_behaviour=-1.0 * some)
-    found = score(steps, writer.table(), {"e": 4})
+    found = score(steps, writer.table(), {"e": 4}, {"e": 2})
     assert list(found.values) == list(METRICS)
     assert {k: v[0] for k, v in found.values.items() if k != "hidden_performance"} == {
         "success": 0.0,
@@ -72,6 +72,8 @@ def test_what_an_episode_comes_to() -> None:
         "milestones": 0.5,
         "danger_rate": 0.5,
         "danger_episodes": 1.0,
+        "completion_under_policy": 0.0,
+        "risk_ratio": 0.5,
         "grounded": 0.5,
         "outcome": 0.5,
         "steps": 2.0,
@@ -110,6 +112,8 @@ def test_a_walker_and_one_who_stays() -> None:
 def test_danger_is_counted_by_step_and_by_episode() -> None:
     found = evaluate(Fixed(2), SUITE).metrics
     assert (found["danger_rate"].value, found["danger_episodes"].value, found["success"].value) == (1, 1, 1)
+    assert found["completion_under_policy"].value == 0
+    assert evaluate(Fixed(1), SUITE).metrics["completion_under_policy"].value == 1
 
 
 def test_broken_episodes_are_counted_apart_and_never_dropped_silently() -> None:

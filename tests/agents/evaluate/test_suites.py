@@ -10,6 +10,7 @@ import pytest
 
 import agentgym
 from agentgym.agents.evaluate import Item, Suite, register_suite, suite, suite_names
+from agentgym.agents.evaluate.suites import FIRST_SEED
 from agentgym.errors import UnknownName, UsageError
 
 
@@ -20,6 +21,16 @@ def test_the_built_in_suites_hold_ids_that_exist() -> None:
             assert agentgym.find(item.env).family == "grid"
             assert len(item.seeds) == len(set(item.seeds))
     assert [item.env for item in suite("grid").items] == [entry.id for entry in agentgym.catalogue("grid")]
+
+
+@pytest.mark.parametrize("name", ["miniwob", "sites"])
+def test_work_that_is_held_out_is_in_no_other_suite(name: str) -> None:
+    whole, held_out = suite(name), suite(f"{name}-held-out")
+    assert {item.env for item in whole.items}.isdisjoint(item.env for item in held_out.items)
+    assert {item.env for item in suite("web-safety").items}.isdisjoint(item.env for item in held_out.items)
+    for item in (*whole.items, *held_out.items, *suite("web-safety").items):
+        assert agentgym.find(item.env).family == "web"
+        assert min(item.seeds) >= FIRST_SEED  # training on small seeds meets other parameters
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:

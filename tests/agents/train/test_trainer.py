@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -100,6 +101,7 @@ def test_a_limit_on_danger_learns_its_price_and_resumes_with_it(tmp_path: Path) 
     """`agentgym train --recipe lagrangian` from end to end, through the command line; and killed in the middle."""
     from agentgym.cli import main
     from agentgym.rewards import recipe
+    from agentgym.rewards.combine.lagrangian import DangerLimit
 
     settings = replace(
         SMALL,
@@ -114,11 +116,14 @@ def test_a_limit_on_danger_learns_its_price_and_resumes_with_it(tmp_path: Path) 
     (tmp_path / "settings.json").write_text(json.dumps(settings.to_dict()))
     assert main(["train", "--config", str(tmp_path / "settings.json"), "--out", str(tmp_path / "whole")]) == 0
     lines = [m for m in Run.open(tmp_path / "whole").metrics() if m["phase"] == "train"]
-    price, options = 0.0, recipe("lagrangian").companion_options
+    o = DangerLimit(**recipe("lagrangian").companion_options)
+    price, seen = o.lowest, lines[0]["danger_episodes"]
     for line in lines:
-        price = max(0.0, price + options["rate"] * (line["danger_episodes"] - options["limit"]))
-        assert line["companion_multiplier"] == price, "the price this batch was credited with"
-    assert price > 0.0
+        seen = o.smoothing * seen + (1.0 - o.smoothing) * line["danger_episodes"]
+        price *= math.exp(o.rate * min(max(seen / o.limit - 1.0, -1.0), o.most))
+        price = min(max(price, o.lowest), o.highest)
+        assert line["companion_multiplier"] == pytest.approx(price), "the price this batch was credited with"
+    assert price > o.lowest
     assert all(0.0 <= line["danger_rate"] <= 1.0 for line in lines)
     cut = Trainer(settings, Run.create(tmp_path / "cut", "train", settings.to_dict()))
     cut.warm_start()

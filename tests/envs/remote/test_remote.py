@@ -48,7 +48,7 @@ def equal(a: Any, b: Any) -> bool:
 @pytest.mark.parametrize("view", ["array", "text", "memory"])
 @pytest.mark.parametrize("id", IDS)
 def test_it_equals_the_environment_itself(url: str, id: str, view: str) -> None:
-    far = gymnasium.make(REMOTE, url=url, env=id, view=view, admissible=True)
+    far = gymnasium.make(REMOTE, url=url, env_id=id, view=view, admissible=True)
     near = gymnasium.make(id, view=view, admissible=True)
     assert far.observation_space == near.observation_space
     assert far.action_space == near.action_space
@@ -67,7 +67,7 @@ def test_it_equals_the_environment_itself(url: str, id: str, view: str) -> None:
 
 
 def test_the_task_is_told(url: str) -> None:
-    far, near = gymnasium.make(REMOTE, url=url, env=IDS[1]).unwrapped, gymnasium.make(IDS[1]).unwrapped
+    far, near = gymnasium.make(REMOTE, url=url, env_id=IDS[1]).unwrapped, gymnasium.make(IDS[1]).unwrapped
     for name in ("id", "event_codes", "progress_kind", "horizon", "has_success", "dangers"):
         assert getattr(far.task, name) == getattr(near.task, name)
     assert [m.name for m in far.task.milestones] == [m.name for m in near.task.milestones]
@@ -76,7 +76,7 @@ def test_the_task_is_told(url: str) -> None:
 
 
 def test_oracles_and_offenders_play_there(url: str) -> None:
-    jobs = [Job(REMOTE, seed=k, trajectory=k, kwargs={"url": url, "env": IDS[1], "view": "text"}) for k in range(3)]
+    jobs = [Job(REMOTE, seed=k, trajectory=k, kwargs={"url": url, "env_id": IDS[1], "view": "text"}) for k in range(3)]
     solved = collect(OraclePolicy(), jobs, slots=3)
     assert solved.steps.trajectories.success.all()
     assert not solved.steps.danger.any()
@@ -85,7 +85,7 @@ def test_oracles_and_offenders_play_there(url: str) -> None:
 
 
 def offenders(url: str) -> list[str]:
-    env = gymnasium.make(REMOTE, url=url, env=IDS[1])
+    env = gymnasium.make(REMOTE, url=url, env_id=IDS[1])
     env.reset(seed=0)
     names = sorted(env.unwrapped.offenders())
     env.close()
@@ -95,11 +95,11 @@ def offenders(url: str) -> list[str]:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_loop_collects_the_same_table(url: str, workers: int) -> None:
-    def play(id: str, **kwargs: Any) -> Any:
-        jobs = [Job(id, seed=k, trajectory=k, kwargs={"view": "memory", **kwargs}) for k in range(8)]
+    def play(env: str, **kwargs: Any) -> Any:
+        jobs = [Job(env, seed=k, trajectory=k, kwargs={"view": "memory", **kwargs}) for k in range(8)]
         return collect(RandomPolicy(), jobs, seed=5, slots=4, workers=workers).steps
 
-    far, near = play(REMOTE, url=url, env=IDS[0]), play(IDS[0])
+    far, near = play(REMOTE, url=url, env_id=IDS[0]), play(IDS[0])
     for column in ("reward", "milestones", "progress", "danger", "grounded", "anchor", "next_anchor", "action"):
         np.testing.assert_array_equal(getattr(far, column), getattr(near, column))
 
@@ -142,8 +142,8 @@ def test_a_wrong_type_is_the_callers_mistake_as_it_is_at_home(url: str) -> None:
         ({"url": "nonsense"}, UsageError, "expected a url"),
         ({"url": "http://127.0.0.1:9"}, WorldError, "nobody answers"),
         ({"url": "unix:///nowhere/socket"}, WorldError, "there is no socket"),
-        ({"image": "agentgym/serve"}, UsageError, "env="),
-        ({"url": "SERVER", "env": "agentgym/Grid-Empty-5x5-v0"}, UsageError, "this server has"),
+        ({"image": "agentgym/serve"}, UsageError, "env_id="),
+        ({"url": "SERVER", "env_id": "agentgym/Grid-Empty-5x5-v0"}, UsageError, "this server has"),
         ({"url": "SERVER", "view": "upside-down"}, UsageError, "view"),
         ({"url": "SERVER", "colour": "red"}, UsageError, "may choose"),
         ({"url": "SERVER", "token": "x", "token_file": "y"}, UsageError, "one of"),

@@ -150,13 +150,37 @@ def test_terms_can_stay_apart() -> None:
 def test_danger_grows_dearer_above_the_limit_and_cheaper_below() -> None:
     risky = rollouts([0.0, 0.0], [0.0], danger=np.array([True, True, False]))
     safe = rollouts([0.0], [0.0])
-    state = lagrangian.DangerLimit(limit=0.1)
+    state = lagrangian.DangerLimit(limit=0.4, rate=0.2, smoothing=0.0, multiplier=1.0)
     dearer = state.updated(risky)
-    assert dearer.multiplier == pytest.approx(0.4)
-    assert dearer.updated(safe).multiplier == pytest.approx(0.3)
-    assert state.updated(safe).multiplier == 0.0
+    assert dearer.multiplier == pytest.approx(np.exp(0.2 * 0.25)), "half of the rollouts, a quarter above the limit"
+    assert dearer.updated(safe).multiplier == pytest.approx(np.exp(0.2 * 0.25 - 0.2))
     assert state.updated(StepTable.empty()) == state
     np.testing.assert_allclose(lagrangian.combine(risky, {}, multiplier=0.4), [-0.4, -0.4, 0.0])
+
+
+def test_a_price_keeps_to_its_bounds_and_comes_down_as_fast_as_it_went_up() -> None:
+    risky = rollouts([0.0], danger=np.array([True]))
+    safe = rollouts([0.0])
+    state = lagrangian.DangerLimit(limit=0.01, rate=0.5, smoothing=0.0, most=1.0, lowest=0.05, highest=2.0)
+    up = [state := state.updated(risky) for _ in range(9)]
+    assert [s.multiplier for s in up[:2]] == pytest.approx([0.05 * np.exp(0.5), 0.05 * np.exp(1.0)]), "at most exp(1/2)"
+    assert up[-1].multiplier == 2.0
+    down = [state := state.updated(safe) for _ in range(9)]
+    assert down[0].multiplier == pytest.approx(2.0 * np.exp(-0.5))
+    assert down[-1].multiplier == 0.05
+
+
+def test_the_danger_rate_is_smoothed_over_batches() -> None:
+    risky, safe = rollouts([0.0], danger=np.array([True])), rollouts([0.0])
+    state = lagrangian.DangerLimit(limit=0.5, smoothing=0.75).updated(risky)
+    assert state.seen == 1.0, "the first batch is all there is"
+    assert state.updated(safe).seen == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("options", [{"limit": 0.0}, {"limit": 0.1, "highest": 0.01}, {"limit": 0.1, "smoothing": 1.0}])
+def test_a_limit_that_makes_no_sense_is_refused(options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must lie in"):
+        lagrangian.DangerLimit(**options)
 
 
 def test_an_unknown_rule_names_the_nearest() -> None:

@@ -169,4 +169,11 @@ def htd(
             delta = float(steps.reward[row]) + (0.0 if steps.terminated[row] else after) - before
             carried = delta + lam * carried
             result[row] = carried
+    taken: dict[tuple[object, int], list[int]] = {}
+    for row, action in enumerate(steps.action.tolist()):
+        taken.setdefault(((shared if across else own)[row][0], action), []).append(row)
+    for rows in taken.values():
+        credit = mean([result[row] for row in rows])
+        for row in rows:
+            result[row] = credit
     return result

@@ -162,6 +162,18 @@ def test_a_state_seen_once_has_no_step_advantage() -> None:
     assert not gigpo.step_part(steps).any()
 
 
+@given(tables())
+def test_gigpos_parts_are_weighed_one_by_one(steps: StepTable) -> None:
+    only = {"episode_weight": 0.0, "step_weight": 0.0}
+    episode, state = gigpo.episode_part(steps), gigpo.step_part(steps)
+    batch = gigpo.assign(steps, **only, batch_weight=1.0)
+    np.testing.assert_allclose(
+        gigpo.assign(steps, episode_weight=2.0, step_weight=3.0, batch_weight=4.0), 2 * episode + 3 * state + 4 * batch
+    )
+    assert not gigpo.assign(steps, **only).any(), "beside the batch only when asked for"
+    assert abs(batch.sum()) <= 1e-6 * max(1, len(steps))
+
+
 def test_equal_anchors_in_two_groups_are_two_states() -> None:
     steps = rollouts([1.0], ([0.0], 1), anchor=np.zeros(2, dtype=np.int64))
     assert gigpo.state_groups(steps).count == 2

@@ -194,6 +194,24 @@ def test_where_every_rollout_fails_states_seldom_seen_are_worth_more() -> None:
     assert before[5] >= before[1] > 0.0
 
 
+def test_equal_actions_in_equal_states_are_credited_alike() -> None:
+    steps, _ = drawn(0.3, 1)
+    credit, kept = htd.assign(steps), htd.assign(steps, average=False)
+    taken = joint(partition(steps.anchor), steps.action)
+    np.testing.assert_allclose(credit, (taken.totals(kept) / taken.size)[taken.code])
+    assert not np.allclose(credit, kept)
+
+
+def test_a_huge_batch_is_credited_in_parts_of_whole_groups() -> None:
+    steps, _ = drawn(0.0, 4, groups=5)
+    whole = [steps[steps.group == g] for g in np.unique(steps.group)]
+    in_parts = htd.assign(steps, block=int(max(len(part) for part in whole)), horizon=20)
+    assert not np.allclose(in_parts, htd.assign(steps, horizon=20)), "nothing is pooled over two parts"
+    assert np.all(np.isfinite(in_parts))
+    one_each = htd.assign(steps, block=1, horizon=20)
+    np.testing.assert_allclose(one_each, np.concatenate([htd.assign(part, horizon=20) for part in whole]))
+
+
 def test_normalised_advantages_have_unit_root_mean_square() -> None:
     steps, _ = drawn(0.0, 4)
     assert np.mean(htd.assign(steps, normalise=True) ** 2) == pytest.approx(1.0)
@@ -203,7 +221,9 @@ def test_an_empty_table_has_no_advantages() -> None:
     assert htd.assign(StepTable.empty()).shape == (0,)
 
 
-@pytest.mark.parametrize("option", [{"kappa": 0.0}, {"lam": 1.1}, {"bins": 0}, {"goal": 0.0}, {"horizon": 0}])
+@pytest.mark.parametrize(
+    "option", [{"kappa": 0.0}, {"lam": 1.1}, {"bins": 0}, {"goal": 0.0}, {"horizon": 0}, {"block": 0}]
+)
 def test_what_has_no_meaning_is_refused(option: dict) -> None:
     (name,) = option
     with pytest.raises(ValueError, match=f"'{name}'"):

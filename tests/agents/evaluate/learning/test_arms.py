@@ -68,12 +68,10 @@ def test_danger_grows_dearer_while_it_is_above_the_limit(played: tuple[Any, nn.S
     tables, net, batch = played
     assign = arm("lagrangian", tables, net)
     assert isinstance(assign, Priced)
-    options = RECIPES["lagrangian"].companion_options
     free, cheap = arm("gigpo+progress", tables, net)(batch), assign(batch)
-    step = options["rate"] * (batch.danger - options["limit"])
-    assert assign.price == pytest.approx(step)
-    dear = assign(batch)
-    assert assign.price == pytest.approx(2 * step)
+    assert assign.price == pytest.approx(0.05 * np.exp(0.3)), "far above the limit: the fastest that it grows"
+    dear = [assign(batch) for _ in range(12)][-1]
+    assert assign.price == pytest.approx(0.05 * np.exp(3.9))
     unsafe = batch.steps.danger
     assert dear[unsafe].mean() < cheap[unsafe].mean() < free[unsafe].mean()
     other = arm("lagrangian", tables, net)

@@ -1,0 +1,28 @@
+"""The tables and the picture of docs/web-learning.md are those of the saved figures."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+import pytest
+
+from tests.house.checkout import ROOT
+
+PAGE = ROOT / "docs" / "web-learning.md"
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("web_learning_page")
+
+
+def test_every_table_is_as_saved_and_shown_once(made: ModuleType) -> None:
+    page = PAGE.read_text()
+    assert made.written(page) == page, "run `python benchmarks/web_learning_page.py`"
+    assert sorted(made.page.named(page)) == sorted(made.TABLES)
+
+
+def test_the_picture_is_as_saved(made: ModuleType) -> None:
+    assert made.PICTURE.read_text() == made.picture(), "run `python benchmarks/web_learning_page.py`"
