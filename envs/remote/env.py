@@ -167,6 +167,8 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             case [observation, float(reward), bool(terminated), bool(truncated), dict(info), actions, hidden]:
                 self._learn(actions)
                 self._ended = terminated or truncated
+                if self._ended:
+                    self._knows_admissible = False  # nobody was told: they are asked for if anybody wants them
                 self._steps += 1
                 self._hidden = float("nan") if hidden is None else float(hidden)
                 return observation, reward, terminated, truncated, info
