@@ -48,5 +48,6 @@ def register() -> None:
         "agentgym/BrowserGym-v0",
         "agentgym.envs.web.browsergym:browsergym_env",
         family="web",
-        summary="an environment of an installed BrowserGym, by env_id=, with signals from a milestone file",
+        summary="an environment of an installed BrowserGym, with signals from a milestone file",
+        needs="env_id=… of an installed BrowserGym",
     )
