@@ -116,6 +116,7 @@ def test_a_page_without_anything_to_do_is_waited_for(policy: PointingPolicy) -> 
 
 
 def test_long_pages_lose_their_end(policy: PointingPolicy) -> None:
+    policy.max_prompt = 100
     many = "\n".join(f'[{k}] button "abcdefgh"' for k in range(1, 75))
     segment = policy.act([request(text=many)])[0].segment
     assert segment is not None

@@ -12,7 +12,6 @@ from agentgym.agents.policy.types import Request
 from agentgym.agents.train.examples import build_examples, parted, step_weights
 from agentgym.agents.train.forward import forward
 from agentgym.agents.train.learner import Learner
-from agentgym.agents.train.pages import PagesLessons
 from agentgym.errors import UsageError
 from agentgym.tokens import TokenStep
 
@@ -92,25 +91,6 @@ def test_an_update_raises_what_was_good_and_lowers_what_was_bad(policy: Pointing
     policy.set_weights_version(1)
     after = collected(policy, 24)
     assert sum(s.chosen == 0 for s in after) > sum(s.chosen == 0 for s in steps)
-
-
-@pytest.mark.slow
-def test_a_clone_learns_to_copy_what_it_has_not_been_shown(policy: PointingPolicy) -> None:
-    """Pointing at the right field and writing one word of the goal, on words that no demonstration had."""
-    model = pointing_model(LEXICON, hidden=32, layers=2, heads=2, seed=2)
-    policy = PointingPolicy(model, LEXICON, max_new_tokens=4)
-    shown, action = [], "fill('1', '{}')"
-    for k, letter in enumerate("abcdefghijklmnop"):
-        s = policy.record([Request(k, 0, {"text": PAGE}, f"put {letter}")], [action.format(letter)])[0].segment
-        assert s is not None
-        shown.append(TokenStep(k, 0, s.prompt, s.action, s.logprob, s.logprob_behaviour, s.candidates, s.chosen, 0))
-    learner = Learner(model, lr=5e-3, pointer=policy.pointer)
-    for _ in learner.fit_demonstrations(PagesLessons(shown, LEXICON, 0.0, 1), epochs=120, batch=4):
-        pass
-    policy.set_weights_version(1)
-    requests = [Request(100 + k, 0, {"text": PAGE}, f"put {c}", greedy=True) for k, c in enumerate("qrstuvwxyz")]
-    right = [d.action == action.format(r.goal[-1]) for r, d in zip(requests, policy.act(requests), strict=True)]
-    assert sum(right) >= 8
 
 
 def test_marks_and_candidates_must_agree(policy: PointingPolicy) -> None:
