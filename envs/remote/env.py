@@ -90,6 +90,8 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         UsageError: both or neither of url and image; what the server refuses. WorldError: nobody answers.
     """
 
+    metadata: dict[str, Any] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 10}  # noqa: RUF012  (Gymnasium's)
+
     def __init__(
         self,
         url: str = "",
