@@ -15,6 +15,7 @@ from gymnasium.vector import SyncVectorEnv
 from agentgym.agents.loop import Job, collect
 from agentgym.agents.policy import OraclePolicy, RandomPolicy
 from agentgym.check.subject import random_actor
+from agentgym.envs.remote.env import RemoteEnv
 from agentgym.errors import UsageError, WorldError, WorldTimeout
 from tests.serve.servers import serving
 
@@ -147,13 +148,18 @@ def test_a_wrong_type_is_the_callers_mistake_as_it_is_at_home(url: str) -> None:
         ({"url": "SERVER", "view": "upside-down"}, UsageError, "view"),
         ({"url": "SERVER", "colour": "red"}, UsageError, "may choose"),
         ({"url": "SERVER", "token": "x", "token_file": "y"}, UsageError, "one of"),
-        ({"url": "SERVER", "render_mode": "human"}, UsageError, "no window"),
     ],
 )
 def test_what_cannot_be_is_said(url: str, kwargs: dict[str, Any], error: type[Exception], words: str) -> None:
     given = {key: url if value == "SERVER" else value for key, value in kwargs.items()}
     with pytest.raises(error, match=words):
         gymnasium.make(REMOTE, **given)
+
+
+def test_a_window_is_not_to_be_had_from_afar(url: str) -> None:
+    """(``gymnasium.make`` itself shows ``rgb_array`` frames for ``human``, where pygame is installed.)"""
+    with pytest.raises(UsageError, match="no window"):
+        RemoteEnv(url=url, render_mode="human")
 
 
 def test_a_token_in_a_file_opens_the_door(tmp_path: Path) -> None:
