@@ -1,7 +1,6 @@
-"""Containers that run this project's own programs: a server of environments, a training.
+"""Containers that run this project's own programs: a server of environments.
 
-They have no network. What they share with the host, and through it with each other, is folders: a server answers on a
-Unix socket in one, a training writes its run into another.
+They have no network. What they share with the host is a folder with the Unix socket on which they answer.
 """
 
 from __future__ import annotations
@@ -10,18 +9,16 @@ import contextlib
 import os
 import shutil
 import socket
-import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from agentgym.containers.docker import LABEL, Attached, client, engine_errors
 from agentgym.containers.limits import GIB
 from agentgym.errors import UsageError, WorldError, WorldTimeout
 
-__all__ = ["SHARED", "Service", "run"]
+__all__ = ["SHARED", "Service"]
 
 SHARED = "/run/agentgym"
 """Where a container has the folder with the socket."""
@@ -39,7 +36,7 @@ class Service:
 
     Attributes:
         socket: the socket, as this machine sees it.
-        folder: the folder it is in; mount it at `SHARED` to reach the service from another container.
+        folder: the folder it is in, which the container has at `SHARED`.
 
     Raises:
         UsageError: there is no such image, or its program ends at once. WorldError: no engine answers.
@@ -62,7 +59,7 @@ class Service:
         self._stream: Attached | None = None
         try:
             _give(self.folder)
-            self._container = _create(image, command, {self.folder: SHARED}, memory=memory, pids=pids, stdin=True)
+            self._container = _create(image, command, self.folder, memory=memory, pids=pids)
             api = client()
             with engine_errors():
                 self._stream = Attached(
@@ -105,47 +102,6 @@ class Service:
                 continue  # it says nothing and is still there
 
 
-def run(
-    image: str,
-    command: Sequence[str],
-    folders: Mapping[Path, str],
-    *,
-    memory: int = 8 * GIB,
-    pids: int = 1024,
-    environment: Mapping[str, str] | None = None,
-    out: BinaryIO | None = None,
-) -> int:
-    """Run a program in a container of its own, without network, to its end.
-
-    Args:
-        image: its image.
-        command: words after the image's entry point.
-        folders: folder of this machine -> where the container has it, to read and write.
-        memory: bytes it may use. pids: processes and threads.
-        environment: variables.
-        out: where its output goes; standard output when None.
-
-    Returns:
-        its exit code.
-
-    Raises:
-        UsageError: there is no such image. WorldError: no engine answers, or it was lost.
-    """
-    target = out or sys.stdout.buffer
-    container = _create(image, command, folders, memory=memory, pids=pids, environment=environment)
-    try:
-        api = client()
-        with engine_errors():
-            stream = api.attach(container, stdout=True, stderr=True, stream=True, logs=True)
-            api.start(container)
-            for part in stream:
-                target.write(part)
-                target.flush()
-            return int(api.wait(container)["StatusCode"])
-    finally:
-        _remove(container)
-
-
 def _give(folder: Path) -> None:
     """The folder belongs to whoever the container runs as."""
     folder.chmod(0o700)
@@ -161,12 +117,10 @@ def _user() -> tuple[int, int]:
 def _create(
     image: str,
     command: Sequence[str],
-    folders: Mapping[Path, str],
+    folder: Path,
     *,
     memory: int,
     pids: int,
-    environment: Mapping[str, str] | None = None,
-    stdin: bool = False,
 ) -> str:
     import docker.errors
 
@@ -176,7 +130,7 @@ def _create(
             network_mode="none",
             read_only=True,
             tmpfs={"/tmp": f"rw,nosuid,nodev,size={1 * GIB},mode=1777"},
-            binds=[f"{folder.resolve()}:{inside}:rw" for folder, inside in folders.items()],
+            binds=[f"{folder.resolve()}:{SHARED}:rw"],
             mem_limit=memory,
             memswap_limit=memory,
             pids_limit=pids,
@@ -184,14 +138,15 @@ def _create(
             security_opt=["no-new-privileges"],
             ipc_mode="private",
             init=True,
+            auto_remove=True,
         )
         try:
             made = api.create_container(
                 image=image,
                 command=list(command),
                 user="{}:{}".format(*_user()),
-                environment={"HOME": "/tmp", "OMP_NUM_THREADS": "1", **(environment or {})},
-                stdin_open=stdin,
+                environment={"HOME": "/tmp", "OMP_NUM_THREADS": "1"},
+                stdin_open=True,
                 labels={LABEL: str(os.getpid())},
                 host_config=host,
             )
