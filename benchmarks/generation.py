@@ -6,7 +6,8 @@ key is held, and what is done then no oracle decides. Of play that reaches the g
 often that was is counted). Training is the quickstart's, on generated tokens. The peer has the same start and budget,
 and outcomes alone (GRPO).
 
-Settings were chosen on the seeds 0, 1, 100 and 101, and after seed 20 had been stopped without a success; 21 to 23 are fresh.
+Settings were chosen on the seeds 0, 1, 100 and 101, and after seed 20 had been stopped without a success; 21 to 23 are
+fresh.
 
     python benchmarks/generation.py --json --save          # three seeds, the peer on one: 20 minutes of CPU time
     python benchmarks/generation.py --arm quickstart       # one arm
