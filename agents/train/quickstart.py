@@ -1,8 +1,9 @@
 """The main job: a small language-model policy that was only shown how to pick up the key learns the rest of DoorKey.
 
 Two copies of one policy start from the same demonstrations, which end when the key is held. One is trained on process
-rewards, the other on outcomes alone, with the same layouts, budget and learning rate; both are tested on layouts that
-neither has seen. Everything is stored in a run folder with a report.
+rewards, the other on outcomes alone, with the same layouts, budget and learning rate. Of each, the checkpoint that did
+best on validation layouts is tested on layouts that neither has seen. Everything is stored in a run folder with a
+report.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ def quickstart(
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
             contrast: Future[dict[str, Any]] = pool.submit(_contrast, other.to_dict(), start, out / "outcome-only")
             trainer.train()
+            chosen = trainer.load_best()
             after = trainer.measure("test", config.test_episodes, update=config.updates, label="after")
             greedy = trainer.measure("test", config.test_episodes, update=config.updates, greedy=True, label="greedy")
             console.wait(contrast, out / "outcome-only", config.updates)
@@ -100,6 +102,8 @@ def quickstart(
         "warm_start_cpu_seconds": round(warm_cpu, 2),
         "contrast_train_cpu_seconds": round(found["cpu_seconds"], 2),
         "updates": config.updates,
+        "chosen_update": chosen,
+        "contrast_chosen_update": found["chosen_update"],
         "updates_skipped": trainer.updates_skipped,
         "contrast_updates_skipped": found["updates_skipped"],
         "env_steps": trainer.env_steps,
@@ -126,9 +130,11 @@ def _contrast(config: dict[str, Any], start: Path, out: Path) -> dict[str, Any]:
     try:
         load_weights(trainer.policy, start)
         trainer.train()
+        chosen = trainer.load_best()
         after = trainer.measure("test", settings.test_episodes, update=settings.updates, label="after")
         return {
             "after": after.to_dict(),
+            "chosen_update": chosen,
             "updates_skipped": trainer.updates_skipped,
             "cpu_seconds": trainer.cpu_seconds,
         }

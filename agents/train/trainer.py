@@ -26,7 +26,7 @@ from agentgym.agents.train.columns import ExtraColumns
 from agentgym.agents.train.config import TrainConfig
 from agentgym.agents.train.demonstrations import Demonstrator, Handover, Lessons, cut_at
 from agentgym.agents.train.learner import Learner, UpdateStats
-from agentgym.agents.train.models import build_policy, frozen_copy
+from agentgym.agents.train.models import build_policy, frozen_copy, load_weights
 from agentgym.agents.train.splits import Part, Split
 from agentgym.errors import UsageError
 from agentgym.rewards import Recipe, recipe
@@ -377,6 +377,29 @@ class Trainer:
         self.run.keep_shards(self._is_before)
         self.run.keep_metrics(self._is_before)
         return True
+
+    def load_best(self) -> int:
+        """Put back the weights that did best on validation instances, of those that are kept; the later of equals.
+
+        Learning goes up and down to the end, and the last weights are as likely as others to be in a dip. Nothing of
+        the test is looked at.
+
+        Returns:
+            the updates that those weights have seen; where none was validated and kept, nothing changes.
+        """
+        if self.run is None:
+            return self.updates_done
+        measured = [
+            (float(line["success"]), int(line["update"]))
+            for line in self.run.metrics()
+            if line.get("phase") == "validation" and line.get("arm") == self.arm
+        ]
+        kept = {int(folder.name): folder for folder in (self.run.path / "checkpoints").glob("[0-9]*")}
+        _, best = max((each for each in measured if each[1] in kept), default=(0.0, self.updates_done))
+        if best != self.updates_done:
+            load_weights(self.policy, kept[best])
+            self.policy.set_weights_version(best)
+        return best
 
     def _is_before(self, line: Mapping[str, Any]) -> bool:
         """A metrics line or a shard's tags belong to another arm or to what was done before the checkpoint.

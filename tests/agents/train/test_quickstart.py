@@ -43,6 +43,7 @@ def test_both_arms_are_trained_tested_and_told(tmp_path: Path) -> None:
         "success_before success_after greedy_after contrast_after intervals train_cpu_seconds updates_skipped seed"
     )
     assert set(promised.split()) <= set(summary)
+    assert summary["chosen_update"] == 2, "the only weights of this run that were both validated and kept"
     for key in ("success_before", "success_after", "greedy_after", "contrast_after"):
         low, high = summary["intervals"][key]
         assert 0.0 <= low <= summary[key] <= high <= 1.0

@@ -139,6 +139,30 @@ def test_a_limit_on_danger_learns_its_price_and_resumes_with_it(tmp_path: Path) 
     assert learned(Run.open(tmp_path / "cut").metrics()) == learned(Run.open(tmp_path / "whole").metrics())
 
 
+def test_the_best_weights_by_validation_come_back_and_of_equals_the_later(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", "train", SMALL.to_dict())
+    trainer = Trainer(SMALL, run)
+    assert trainer.load_best() == 0, "nothing was validated: nothing changes"
+    for k in range(1, 4):
+        trainer.update()
+        if k < 3:
+            trainer.save()
+    for arm, update, success in (
+        (trainer.arm, 1, 0.5),
+        (trainer.arm, 2, 0.5),
+        (trainer.arm, 3, 1.0),  # its weights were not kept
+        ("another arm", 1, 1.0),
+    ):
+        run.log(arm=arm, phase="validation", update=update, success=success)
+    before = {name: value.clone() for name, value in trainer.policy.model.state_dict().items()}
+    assert trainer.load_best() == 2
+    kept = weights(run.path / "checkpoints/000002")
+    now = trainer.policy.model.state_dict()
+    assert all(torch.equal(now[name], value) for name, value in kept.items())
+    assert not all(torch.equal(now[name], value) for name, value in before.items())
+    trainer.close()
+
+
 def test_other_settings_do_not_resume(whole: Path) -> None:
     with pytest.raises(RunError, match="lr"):
         train(replace(SMALL, lr=1e-3), whole, resume=True)
