@@ -29,10 +29,10 @@ BASE = "debian:bookworm-slim"
 SEED = "/agentgym-seed"
 """Where a pulled image keeps what its working folder held: `new_sandbox(seed=SEED)` copies it back at the start."""
 _FOLDER = Path(__file__).parent
-RECIPES: tuple[str, ...] = ("sandbox", "swe", "serve", "train")
+RECIPES: tuple[str, ...] = ("sandbox", "swe", "serve")
 """What can be built."""
 _STANDS_ON = {"swe": ("sandbox",)}
-_EXTRAS = {"serve": "grid,serve", "train": "grid,train,serve"}
+_EXTRAS = {"serve": "grid,serve"}
 """Recipes that hold this project itself, with these extras, from wheels that are fetched here: no package index is
 reachable from inside a build."""
 _SKIPPED = ("./proc/*", "./sys/*", "./dev/*", "./var/cache/apt/*", "./var/lib/apt/lists/*", "./var/log/*")

@@ -18,10 +18,15 @@ def _refused(box: RunnerSandbox, path: str, data: bytes | None = None) -> str:
     return ""
 
 
+def _mine(box: RunnerSandbox) -> str:
+    """The file ``mine`` in the folder that the sandbox works in, as it is called there."""
+    return f"{box.session.workdir}/mine"
+
+
 @probe("file-read", "read a file of the host that everybody there may read")
 def read(box: RunnerSandbox, host: Host) -> Seen:
     code = f"""
-for path in ({str(host.secret)!r}, "/proc/1/root{host.secret}", "/proc/self/root{host.secret}", "/work/mine"):
+for path in ({str(host.secret)!r}, "/proc/1/root{host.secret}", "/proc/self/root{host.secret}", {_mine(box)!r}):
     try:
         print(path, open(path).read())
     except OSError as error:
@@ -35,21 +40,21 @@ for path in ({str(host.secret)!r}, "/proc/1/root{host.secret}", "/proc/self/root
 @probe("file-find", "find a file of the host by its content, anywhere")
 def find(box: RunnerSandbox, host: Host) -> Seen:
     box.put("mine", host.token.encode())
-    places = "/home /root /tmp /var /opt /mnt /media /srv /run /etc /work"
+    places = f"/home /root /tmp /var /opt /mnt /media /srv /run /etc {box.session.workdir}"
     out = box.exec(f"grep -rls {host.token} {places} 2>/dev/null", seconds=60).out.text.split()
-    return Seen(out == ["/work/mine"], "/work/mine" in out, f"found in {out}")
+    return Seen(out == [_mine(box)], _mine(box) in out, f"found in {out}")
 
 
 @probe("file-write", "overwrite a file of the host that everybody there may write")
 def write(box: RunnerSandbox, host: Host) -> Seen:
     code = f"""
-for path in ({str(host.victim)!r}, "/proc/1/root{host.victim}", "/etc/passwd", "/usr/bin/env", "/work/mine"):
+for path in ({str(host.victim)!r}, "/proc/1/root{host.victim}", "/etc/passwd", "/usr/bin/env", {_mine(box)!r}):
     tell(path, attempt(lambda: open(path, "r+").write("")))
 """
     box.put("mine", b"x")
     out = python(box, code).out.text
-    held = out.count(" 0\n") == 1 and "/work/mine 0" in out
-    return Seen(held, "/work/mine 0" in out and f"{host.victim} 0" in on_host(code), out)
+    held = out.count(" 0\n") == 1 and f"{_mine(box)} 0" in out
+    return Seen(held, f"{_mine(box)} 0" in out and f"{host.victim} 0" in on_host(code), out)
 
 
 @probe("file-root", "find a place that can be written besides the sized ones")
