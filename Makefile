@@ -7,6 +7,8 @@ TORCH_INDEX ?=
 # What the tests use of the system: Chromium shows that the report opens without an error; the others make sandboxes, their
 # images, and a registry to fetch images from.
 DEBIAN_PACKAGES ?= chromium bubblewrap docker.io debootstrap docker-registry python3-pytest
+# Processes that run tests, a whole file in each: the browsers, containers and networks of two fill two cores.
+JOBS ?= 2
 # Further arguments for pytest, for example `make test ARGS="-k grid -x"`.
 ARGS ?=
 
@@ -29,10 +31,10 @@ quickstart: $(VENV)/.quickstart ## train a small agent on a gridworld and show w
 	$(BIN)/python -m agentgym.agents.train.quickstart
 
 test: debian-packages $(VENV)/.test ## run every test
-	$(PYTEST) $(ARGS)
+	$(PYTEST) -n $(JOBS) --dist loadfile $(ARGS)
 
 test-quick: $(VENV)/.test ## run the tests that are not marked slow
-	$(PYTEST) -m "not slow" $(ARGS)
+	$(PYTEST) -n $(JOBS) --dist loadfile -m "not slow" $(ARGS)
 
 lint: $(VENV)/.test ## ruff (rules and format) and mypy --strict
 	$(BIN)/ruff check .
