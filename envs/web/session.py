@@ -319,9 +319,12 @@ class Session:
                 else:
                     await route.abort("blockedbyclient")
                 return
-            headers = await asked.all_headers() if self._sites[origin_of(asked.url)].wants_headers else {}
-            request = Request(asked.method, asked.url, headers, asked.post_data_buffer or b"")
-            answer = await self._answer(request, navigation=asked.is_navigation_request())
+            site = self._sites[origin_of(asked.url)]
+            answer = site.known(asked.method, asked.url)
+            if answer is None:
+                headers = await asked.all_headers() if site.wants_headers else {}
+                request = Request(asked.method, asked.url, headers, asked.post_data_buffer or b"")
+                answer = await self._answer(request, navigation=asked.is_navigation_request())
             if answer is None:
                 await route.abort("blockedbyclient")
             else:
@@ -356,9 +359,11 @@ class Session:
     async def forget(self) -> None:
         """Clear cookies and all that pages have stored."""
         assert self._context is not None
-        await bounded(self._context.clear_cookies(), ACTION_CAP, "clearing cookies")
-        for origin in self._sites:
-            await self.active.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+        storage = [{"origin": origin, "storageTypes": "all"} for origin in self._sites]
+        await asyncio.gather(
+            bounded(self._context.clear_cookies(), ACTION_CAP, "clearing cookies"),
+            self.active.send_all("Storage.clearDataForOrigin", storage),
+        )
 
     async def goto(self, url: str) -> None:
         """Load an address in the active tab and wait until it is there; a refused one leaves the page as it is."""

@@ -197,13 +197,11 @@ class WebWorld(World[PageState]):
         return self._session
 
     async def _begin(self, start: Start) -> None:
-        for site in self.sites.values():
-            await _awaited(site.reset(start.server))
         session = self._session
         if session is not None and not session.healthy:
             await self._drop()
             session = None
-        if session is None:
+        if fresh := session is None:
             session = self._session = Session(browser(self.path), self.sites, self.viewport)
             await session.open()
         await session.only_first_tab()
@@ -213,8 +211,11 @@ class WebWorld(World[PageState]):
         )
         session.home, session.loaded = start.url, ""
         self._start = start
+        if fresh or kept:
+            await self._put_back(start)
+        else:  # the browser clears its side meanwhile
+            await asyncio.gather(session.forget(), self._put_back(start))
         if not kept:
-            await session.forget()
             await session.goto(start.url)
         session.loaded = start.url
         session.messages = []
@@ -230,6 +231,11 @@ class WebWorld(World[PageState]):
         session.clear_notes()
         self._notes = ()
         await self._more()
+
+    async def _put_back(self, start: Start) -> None:
+        """Take the sites back to what the episode starts from."""
+        for site in self.sites.values():
+            await _awaited(site.reset(start.server))
 
     async def _let_go(self, session: Session) -> None:
         """Release what the last episode held down, and take the mouse where it touches nothing."""
