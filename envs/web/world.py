@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ class Start:
         url: the first page.
         script: JavaScript run there when it has loaded, an async function body that may return the goal as text.
         probe: JavaScript, a function body that returns what the task wants to know of the page, at each step.
+        given: what ``script`` finds under these names (JSON values); a script that stays the same is compiled once.
         skip: ids of elements that are no part of the page.
         keep: the page may be kept from the episode before, when it is the same; `script` then brings it back.
         server: given to the sites' `reset`.
@@ -45,6 +46,7 @@ class Start:
     url: str
     script: str = ""
     probe: str = ""
+    given: Mapping[str, Any] = field(default_factory=dict)
     skip: tuple[str, ...] = ()
     keep: bool = False
     server: Any = None
@@ -219,14 +221,14 @@ class WebWorld(World[PageState]):
             await session.goto(start.url)
         session.loaded = start.url
         session.messages = []
-        skip = ", ".join(map(repr, start.skip))
         self.goal, self._error, self._last = start.goal, "", ""
         session.clear_notes()
         await self._look(
             STEP,
-            f"const g = window.__agentgym; g.skip({skip}); const again = {str(kept).lower()};"
-            f" if (!again) await g.settle({STEP:g}, {SETTLE_CAP});"
-            f" const told = await (async () => {{ {start.script} }})(); g.forget(); return told;",
+            f"const g = window.__agentgym; g.skip(...skip); if (!again) await g.settle({STEP:g}, {SETTLE_CAP});"
+            f" const told = await (async ({{{', '.join(start.given)}}}) => {{ {start.script} }})(given); g.forget();"
+            " return told;",
+            {"again": kept, "skip": start.skip, "given": start.given},
         )
         session.clear_notes()
         self._notes = ()
@@ -252,10 +254,10 @@ class WebWorld(World[PageState]):
         events = [{"type": "mouseMoved", **away}, {"type": "mouseReleased", "button": "none", **away}]
         await session.active.send_all("Input.dispatchMouseEvent", events)
 
-    async def _look(self, milliseconds: float, first: str = "") -> bool:
+    async def _look(self, milliseconds: float, first: str = "", given: Mapping[str, Any] | None = None) -> bool:
         """Settle and read the page, ``first`` run before; whether it came to rest."""
         session = self._live()
-        seen = await session.look(milliseconds, self._start.probe, first)
+        seen = await session.look(milliseconds, self._start.probe, first, given)
         if isinstance(seen.get("told"), str):
             self.goal = seen["told"]
         server = [await _awaited(site.digest()) for site in self.sites.values()]
