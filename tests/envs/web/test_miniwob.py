@@ -250,7 +250,7 @@ def test_the_contract() -> None:
     "task",
     [
         *("login-user", "email-inbox", "drag-box", "click-tab", "ascending-numbers"),
-        # a defect that is known: on a busy machine one state in some hundred differs between two plays of a seed
+        # seen once on a busy machine: one state in some hundred differed between two plays of a seed
         pytest.param("book-flight", marks=pytest.mark.xfail(reason="does not always repeat", strict=False)),
     ],
 )
