@@ -92,7 +92,7 @@ def anchor_view(subject: Subject) -> str:
 
 
 def anchor_varies(subject: Subject) -> str:
-    changing = []
+    changing: list[Trace] = []
     for trace in subject.traces:
         records = [m.record for m in trace.moments if m.record is not None]
         seen = {(m.observation, (m.record or {}).get("progress")) for m in trace.moments if not m.error}

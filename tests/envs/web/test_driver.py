@@ -417,10 +417,10 @@ def test_an_answer_at_hand_is_given_without_asking(monkeypatch: pytest.MonkeyPat
     known = Answer(200, {"content-type": "text/css"}, b"p { color: red }")
     monkeypatch.setattr(Pages, "known", lambda self, method, url: known if url.endswith(".css") else None)
     env = visit("<link rel=stylesheet href=/style.css><p>x</p>")
-    site = next(iter(env.world.sites.values()))
-    assert site.asked == ["/"]
+    world: Any = env.world
+    assert world.sites[ORIGIN].asked == ["/"]
     red = "getComputedStyle(document.querySelector('p')).color"
-    assert wait(env.world.read(red), env.world.loop_name) == "rgb(255, 0, 0)"
+    assert wait(world.read(red), world.loop_name) == "rgb(255, 0, 0)"
     env.close()
 
 

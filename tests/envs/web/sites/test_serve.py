@@ -222,21 +222,21 @@ def test_the_state_is_read_again_exactly_when_the_data_change() -> None:
     reads: list[Path] = []
 
     def build(folder: Path) -> None:
-        with sqlite3.connect(folder / "book.db") as book:
+        (folder / "data").mkdir()
+        with sqlite3.connect(folder / "data" / "book.db") as book:
             book.execute("pragma journal_mode = wal")
             book.execute("create table entries (text)")
         book.close()
 
     def read(folder: Path) -> Any:
         reads.append(folder)
-        book = sqlite3.connect(f"file:{folder / 'book.db'}?mode=ro", uri=True)
+        book = sqlite3.connect(f"file:{folder / 'data' / 'book.db'}?mode=ro", uri=True)
         found = book.execute("select text from entries").fetchall()
         book.close()
         return found
 
     # the folder and not the file: reading leaves the log and its index beside the database
-    kept = {"build": lambda folder: ((folder / "data").mkdir(), build(folder / "data")), "mutable": ("data",)}
-    site = AppSite(replace(NOTEBOOK, name="book", read=lambda folder: read(folder / "data"), **kept))
+    site = AppSite(replace(NOTEBOOK, name="book", build=build, read=read))
     try:
         assert site.digest() == site.digest() == site.digest() == []
         assert len(reads) == 1
