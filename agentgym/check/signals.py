@@ -92,14 +92,14 @@ def anchor_view(subject: Subject) -> str:
 
 
 def anchor_varies(subject: Subject) -> str:
-    changing = []
+    changing: list[Trace] = []
     for trace in subject.traces:
         records = [m.record for m in trace.moments if m.record is not None]
         seen = {(m.observation, (m.record or {}).get("progress")) for m in trace.moments if not m.error}
+        if len({r.get("anchor") for r in records}) > 1:  # whatever the agent saw of it: they are not all one
+            return f"{len(changing) + 1} episode(s) until a second anchor"
         if len(seen) > 1:
             changing.append(trace)
-            if len({r.get("anchor") for r in records}) > 1:
-                return f"{len(changing)} episode(s) until a second anchor"
     if not changing:
         raise NotApplicable("no observation ever changed")
     raise Broken(

@@ -21,7 +21,6 @@ ARGUMENTS = (
     "--disable-quic",
     "--disable-gpu",
     "--disable-smooth-scrolling",
-    "--disable-features=Translate,MediaRouter,OptimizationHints",
     "--force-color-profile=srgb",
     "--font-render-hinting=none",
     # Pages reach what the environment serves them and nothing else: no name resolves.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import hashlib
 import inspect
 import json
 from collections.abc import Awaitable, Mapping, Sequence
@@ -43,13 +45,14 @@ class Tab:
         self.refusals = 0
         self._moved = asyncio.Event()
         self.dead: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.frame: str | None = None
+        self._defined: set[str] = set()
         page.on("domcontentloaded", lambda _: self._arrive())
         page.on("crash", lambda _: self.die("the page crashed"))
         page.on("close", lambda _: self.die("the page is closed"))
 
     def _arrive(self) -> None:
         self.documents += 1
+        self._defined = set()
         self.refusals = 0
         self._moved.set()
 
@@ -98,6 +101,22 @@ class Tab:
         """The same command several times, sent at once and carried out in order."""
         await self.alive(asyncio.gather(*(self.cdp.send(method, dict(params)) for params in many)), what=method)
 
+    async def see(self, wanted: Mapping[str, Any], scripts: Sequence[_Script]) -> Any:
+        """What the walker's `see` answers; scripts go along where this document has not had them yet."""
+        known = [script for script in scripts if script.name]
+        new = [script for script in known if script.name not in self._defined]
+        while True:
+            defined = self._defined
+            define = "".join(f" __agentgym.define({json.dumps(s.name)}, {s.source});" for s in new)
+            seen = await self.run(
+                "(async () => { if (!window.__agentgym || !__agentgym.see) return JSON.stringify({bare: true});"
+                f"{define} return __agentgym.see({json.dumps(wanted)}); }})()"
+            )
+            defined.update(s.name for s in new)  # of the document that was there when they went out
+            if not seen or "missing" not in seen or new == known:
+                return seen
+            new = known  # another document has come that nobody told of yet
+
     async def run(self, expression: str) -> Any:
         """The value of a (promised) JavaScript expression that gives a JSON text; None if the document went away.
 
@@ -119,6 +138,19 @@ class Tab:
             raise WorldError(f"the page's walker failed: {str(text)[:300]}")
         value = answer["result"].get("value")
         return json.loads(value) if isinstance(value, str) else None
+
+
+class _Script:
+    """A JavaScript function, and the name that it has in every page; both empty for none."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.name = _name_of(source) if source else ""
+
+
+@functools.lru_cache(maxsize=256)
+def _name_of(source: str) -> str:
+    return hashlib.sha256(source.encode()).hexdigest()[:16]
 
 
 _GONE = (
@@ -319,9 +351,12 @@ class Session:
                 else:
                     await route.abort("blockedbyclient")
                 return
-            headers = await asked.all_headers() if self._sites[origin_of(asked.url)].wants_headers else {}
-            request = Request(asked.method, asked.url, headers, asked.post_data_buffer or b"")
-            answer = await self._answer(request, navigation=asked.is_navigation_request())
+            site = self._sites[origin_of(asked.url)]
+            answer = site.known(asked.method, asked.url)
+            if answer is None:
+                headers = await asked.all_headers() if site.wants_headers else {}
+                request = Request(asked.method, asked.url, headers, asked.post_data_buffer or b"")
+                answer = await self._answer(request, navigation=asked.is_navigation_request())
             if answer is None:
                 await route.abort("blockedbyclient")
             else:
@@ -356,9 +391,11 @@ class Session:
     async def forget(self) -> None:
         """Clear cookies and all that pages have stored."""
         assert self._context is not None
-        await bounded(self._context.clear_cookies(), ACTION_CAP, "clearing cookies")
-        for origin in self._sites:
-            await self.active.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+        storage = [{"origin": origin, "storageTypes": "all"} for origin in self._sites]
+        await asyncio.gather(
+            bounded(self._context.clear_cookies(), ACTION_CAP, "clearing cookies"),
+            self.active.send_all("Storage.clearDataForOrigin", storage),
+        )
 
     async def goto(self, url: str) -> None:
         """Load an address in the active tab and wait until it is there; a refused one leaves the page as it is."""
@@ -373,35 +410,28 @@ class Session:
 
         await self.active.alive(load(), NAVIGATION_CAP + 1, f"the page {url[:200]}")
 
-    async def look(self, milliseconds: float, probe: str, first: str = "") -> dict[str, Any]:
+    async def look(
+        self, milliseconds: float, probe: str, first: str = "", given: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Let the active page settle for so long of its own time, and describe it (see walker.js).
 
         Args:
             milliseconds: of the page's clock.
-            probe: a JavaScript expression whose value comes along under "probe"; "" for none.
+            probe: JavaScript, a function body whose value comes along under "probe"; "" for none.
             first: JavaScript, an async function body run before; what it returns comes along under "told".
+            given: what ``first`` finds under the names in here.
         """
-        value = f"(() => {{ {probe} }})()" if probe else "null"
-        expression = (
-            " const g = window.__agentgym; if (!g || !g.look) return JSON.stringify({bare: true});"
-            " if (document.readyState !== 'complete') await Promise.race([g.clock.wait("
-            + f"{NAVIGATION_CAP * 1000:g}"
-            + "),"
-            " new Promise((loaded) => addEventListener('load', loaded, {once: true}))]);"
-            f" const s = await g.settle({milliseconds:g}, {SETTLE_CAP}); const seen = g.look();"
-            " seen.whole = s.whole; seen.navigating = s.navigating;"
-            " seen.back = !!(window.navigation && navigation.canGoBack);"
-            " seen.forward = !!(window.navigation && navigation.canGoForward);"
-            f" let probe = null; try {{ probe = {value}; }} catch (error) {{ seen.unprobed = String(error); }}"
-            " seen.probe = probe === undefined ? null : probe; if (told !== undefined) seen.told = told;"
-            " return JSON.stringify(seen);"
-        )
+        looks = _Script(f"() => {{ {probe} }}" if probe else "")
+        begins = _Script(f"async ({{{', '.join(given or {})}}}) => {{ {first} }}" if first else "")
+        wanted: dict[str, Any] = {"time": milliseconds, "cap": SETTLE_CAP, "load": NAVIGATION_CAP * 1000}
+        wanted |= {"probe": looks.name, "first": begins.name, "given": dict(given or {})}
         for hop in range(_HOPS):
             await self.adopted()
             tab = self.active
             before = tab.documents
-            script = f"await (async () => {{ {first} }})()" if first and not hop else "undefined"
-            seen = await tab.run(f"(async () => {{ const told = {script}; {expression} }})()")
+            if hop:
+                wanted["first"] = ""
+            seen = await tab.see(wanted, (looks, begins))
             if self._opening or self._adopting or (tab.dead.done() and tab.page.is_closed() and len(self.tabs) > 1):
                 continue
             if seen is None or seen.get("navigating"):

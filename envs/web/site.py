@@ -50,6 +50,10 @@ class Site(ABC):
     def answer(self, request: Request) -> Any:
         """The `Answer` to a request to this origin."""
 
+    def known(self, method: str, url: str) -> Answer | None:
+        """The answer where the request's headers and body cannot matter and it is at hand; None: `answer` is asked."""
+        return None
+
     def reset(self, setup: Any) -> Any:
         """Bring the server's state back to what an episode starts from; called before the page is loaded."""
         return None

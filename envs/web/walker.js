@@ -372,8 +372,29 @@
     return { whole, navigating: status.navigating };
   };
 
+  // ------------------------------------------------------------------ the driver's look
+
+  // Functions given once a document and called by name: a text sent at every step would be compiled at every step.
+  const scripts = new Map();
+
+  // Run `first`, let the page finish loading and settle, and tell all about it; or which of the scripts is not here yet.
+  const see = async ({ time, cap, load, probe, first, given }) => {
+    const missing = [probe, first].filter((name) => name && !scripts.has(name));
+    if (missing.length) return JSON.stringify({ missing });
+    const told = first ? await scripts.get(first)(given) : undefined;
+    if (document.readyState !== "complete")
+      await Promise.race([clock.wait(load), new Promise((done) => addEventListener("load", done, { once: true }))]);
+    const { whole, navigating } = await settle(time, cap), seen = look();
+    Object.assign(seen, { whole, navigating, told, probe: null });
+    seen.back = !!(window.navigation && navigation.canGoBack);
+    seen.forward = !!(window.navigation && navigation.canGoForward);
+    try { if (probe) seen.probe = scripts.get(probe)() ?? null; } catch (error) { seen.unprobed = String(error); }
+    return JSON.stringify(seen);
+  };
+
   Object.assign(tools, {
-    look, aim, applicable, settle,
+    look, aim, applicable, settle, see,
+    define: (name, script) => { scripts.set(name, script); },
     skip: (...ids) => { for (const id of ids) skipped.add(id); },
     keep: (...ids) => { for (const id of ids) skipped.delete(id); },
     mark: () => { for (const [n, ref] of elements) { const el = ref.deref(); if (el && el.isConnected) el.setAttribute("bid", String(n)); } },

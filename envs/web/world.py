@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ class Start:
         url: the first page.
         script: JavaScript run there when it has loaded, an async function body that may return the goal as text.
         probe: JavaScript, a function body that returns what the task wants to know of the page, at each step.
+        given: what ``script`` finds under these names (JSON values); a script that stays the same is compiled once.
         skip: ids of elements that are no part of the page.
         keep: the page may be kept from the episode before, when it is the same; `script` then brings it back.
         server: given to the sites' `reset`.
@@ -45,6 +46,7 @@ class Start:
     url: str
     script: str = ""
     probe: str = ""
+    given: Mapping[str, Any] = field(default_factory=dict)
     skip: tuple[str, ...] = ()
     keep: bool = False
     server: Any = None
@@ -197,13 +199,11 @@ class WebWorld(World[PageState]):
         return self._session
 
     async def _begin(self, start: Start) -> None:
-        for site in self.sites.values():
-            await _awaited(site.reset(start.server))
         session = self._session
         if session is not None and not session.healthy:
             await self._drop()
             session = None
-        if session is None:
+        if fresh := session is None:
             session = self._session = Session(browser(self.path), self.sites, self.viewport)
             await session.open()
         await session.only_first_tab()
@@ -213,23 +213,31 @@ class WebWorld(World[PageState]):
         )
         session.home, session.loaded = start.url, ""
         self._start = start
+        if fresh or kept:
+            await self._put_back(start)
+        else:  # the browser clears its side meanwhile
+            await asyncio.gather(session.forget(), self._put_back(start))
         if not kept:
-            await session.forget()
             await session.goto(start.url)
         session.loaded = start.url
         session.messages = []
-        skip = ", ".join(map(repr, start.skip))
         self.goal, self._error, self._last = start.goal, "", ""
         session.clear_notes()
         await self._look(
             STEP,
-            f"const g = window.__agentgym; g.skip({skip}); const again = {str(kept).lower()};"
-            f" if (!again) await g.settle({STEP:g}, {SETTLE_CAP});"
-            f" const told = await (async () => {{ {start.script} }})(); g.forget(); return told;",
+            f"const g = window.__agentgym; g.skip(...skip); if (!again) await g.settle({STEP:g}, {SETTLE_CAP});"
+            f" const told = await (async ({{{', '.join(start.given)}}}) => {{ {start.script} }})(given); g.forget();"
+            " return told;",
+            {"again": kept, "skip": start.skip, "given": start.given},
         )
         session.clear_notes()
         self._notes = ()
         await self._more()
+
+    async def _put_back(self, start: Start) -> None:
+        """Take the sites back to what the episode starts from."""
+        for site in self.sites.values():
+            await _awaited(site.reset(start.server))
 
     async def _let_go(self, session: Session) -> None:
         """Release what the last episode held down, and take the mouse where it touches nothing."""
@@ -246,10 +254,10 @@ class WebWorld(World[PageState]):
         events = [{"type": "mouseMoved", **away}, {"type": "mouseReleased", "button": "none", **away}]
         await session.active.send_all("Input.dispatchMouseEvent", events)
 
-    async def _look(self, milliseconds: float, first: str = "") -> bool:
+    async def _look(self, milliseconds: float, first: str = "", given: Mapping[str, Any] | None = None) -> bool:
         """Settle and read the page, ``first`` run before; whether it came to rest."""
         session = self._live()
-        seen = await session.look(milliseconds, self._start.probe, first)
+        seen = await session.look(milliseconds, self._start.probe, first, given)
         if isinstance(seen.get("told"), str):
             self.goal = seen["told"]
         server = [await _awaited(site.digest()) for site in self.sites.values()]

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import threading
 from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import gymnasium
 import pytest
 
 from agentgym import ProcessEnv, registration
 from agentgym.check import RULES, check_process_env, command
+from agentgym.check.report import Broken
+from agentgym.check.signals import anchor_varies
 from agentgym.errors import UnknownName, UsageError
 from tests.check.broken import BROKEN
 from tests.toy import ARRAY_ID, TEXT_ID, AsyncCorridorWorld, CorridorTask, CorridorWorld, make, register_toys
@@ -44,6 +48,20 @@ def test_a_rule_catches_its_broken_environment_and_no_other_does(rule: str) -> N
     assert failure.expected
     assert failure.got
     assert failure.do
+
+
+def test_anchors_vary_also_where_the_agent_sees_nothing_of_it() -> None:
+    """A page that is over may look as before, and a note beside it may change what is seen and no state."""
+
+    def trace(*told: tuple[str, int]) -> Any:
+        return SimpleNamespace(
+            moments=[SimpleNamespace(observation=o, record={"anchor": a, "progress": 0.0}, error="") for o, a in told]
+        )
+
+    noted, over = trace(("page", 1), ("page, and a note", 1)), trace(("page", 1), ("page", 2))
+    assert anchor_varies(SimpleNamespace(traces=[noted, over]))  # type: ignore[arg-type]  # all that the rule reads
+    with pytest.raises(Broken, match="one anchor in each of 1 episodes"):
+        anchor_varies(SimpleNamespace(traces=[noted]))  # type: ignore[arg-type]
 
 
 def test_an_instance_without_a_spec_is_checked_as_far_as_it_goes_and_left_open() -> None:

@@ -79,8 +79,8 @@ class MiniWobTask(Task[PageState]):
 
     def setup(self, params: Mapping[str, Any]) -> Start:
         """Load the page, or keep it, and start an episode with the seed."""
-        script = f"const seed = {str(int(params['seed']))!r};\n{_script()}"
-        return Start(self.url, script, _probe(self.kind), _SKIP, self._keep)
+        seed = {"seed": str(int(params["seed"]))}
+        return Start(self.url, _script(), _probe(self.kind), seed, _SKIP, self._keep)
 
     def goal(self, params: Mapping[str, Any]) -> str:
         """Which page; its utterance is known once it is there (`told`)."""

@@ -27,6 +27,8 @@ class Application:
         mutable: paths in the folder that the application writes to; they are put back at every reset.
         login: signs in on a fresh copy and returns cookies (name -> value), so that episodes begin signed in.
         asgi: the application is ASGI.
+        static: beginnings of addresses behind the origin ("/static/") whose answers never change, whoever asks: each is
+            asked for once and then told from memory.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Application:
     mutable: tuple[str, ...]
     login: Callable[[Any], Mapping[str, str]] | None = None
     asgi: bool = False
+    static: tuple[str, ...] = ()
 
     @property
     def origin(self) -> str:

@@ -27,6 +27,8 @@ MAX_BODY = 2_000_000
 """Bytes of a request's body; more is answered 413."""
 IDLE_SECONDS = 10.0
 """How long a reset waits for requests under way."""
+MAX_KEPT = 500
+"""Static answers kept in memory, at most."""
 
 
 class AppSite(Site):
@@ -51,6 +53,7 @@ class AppSite(Site):
         self._idle.set()
         self._seen: tuple[Any, Any] | None = None
         self._sign_in = False
+        self._kept: dict[str, Answer] = {}
         try:
             shutil.copytree(seed_folder(application), self.data)
             app = application.app(self.data)
@@ -61,6 +64,10 @@ class AppSite(Site):
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
         self._app = app
+
+    def known(self, method: str, url: str) -> Answer | None:
+        """A static answer that was given before; the first request of a signed-in episode is never one."""
+        return self._kept.get(url) if method == "GET" and not self._sign_in else None
 
     async def answer(self, request: Request) -> Answer:
         """What the application says to one request."""
@@ -128,7 +135,15 @@ class AppSite(Site):
         if signing_in:
             own = "\n".join(f"{k}={v}; Path=/; HttpOnly; SameSite=Lax" for k, v in self._cookies.items())
             kept["set-cookie"] = "\n".join(filter(None, (own, kept.get("set-cookie"))))
-        return Answer(status, kept, body)
+        answer = Answer(status, kept, body)
+        if self._keeps(request, answer):
+            self._kept[request.url] = answer
+        return answer
+
+    def _keeps(self, request: Request, answer: Answer) -> bool:
+        address = request.url.removeprefix(self.origin)
+        static = request.method == "GET" and address.startswith(self.application.static)
+        return static and answer.status == 200 and "set-cookie" not in answer.headers and len(self._kept) < MAX_KEPT
 
     def _through_wsgi(self, request: Request, headers: Mapping[str, str]) -> _Response:
         address = urlsplit(request.url)
@@ -168,6 +183,10 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _mark(path: Path) -> tuple[Any, ...]:
-    """Changes when the file, or a file directly in the folder, does."""
+    """Changes when the file, or a file directly in the folder, does.
+
+    Not with what reading alone leaves beside an SQLite database: the index of its log, and a log without entries.
+    """
     files = sorted(path.iterdir()) if path.is_dir() else [path]
-    return tuple((f.name, s.st_mtime_ns, s.st_size) for f in files if f.exists() for s in (f.stat(),))
+    found = [(f.name, s.st_mtime_ns, s.st_size) for f in files if f.exists() for s in (f.stat(),)]
+    return tuple(f for f in found if not f[0].endswith("-shm") and (f[2] or not f[0].endswith("-wal")))

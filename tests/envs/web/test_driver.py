@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agentgym.envs.web.chromium import ARGUMENTS
 from agentgym.envs.web.parts import PARTS
-from agentgym.envs.web.session import MAX_DIALOGS
+from agentgym.envs.web.session import MAX_DIALOGS, Tab
 from agentgym.envs.web.site import Answer
 from agentgym.envs.web.world import Start
 from agentgym.errors import UnknownName, UsageError
-from tests.envs.web.pages import ORIGIN, bid, visit
+from agentgym.world import wait
+from tests.envs.web.pages import ORIGIN, Pages, bid, visit
 
 
 def done(result: tuple[Any, ...]) -> dict[str, Any]:
@@ -382,3 +384,46 @@ def test_a_start_that_tells_its_goal() -> None:
     env = visit("<p>x</p>", start=Start(ORIGIN + "/", script="return document.body.textContent + '!'"))
     assert env.world.observe()["goal"] == "x!"
     env.close()
+
+
+def test_a_script_goes_once_to_every_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sent again it would be compiled again, at every step; left out, a new document would not know it."""
+    sent: list[str] = []
+    run = Tab.run
+
+    async def recorded(self: Tab, expression: str) -> Any:
+        sent.append(expression)
+        return await run(self, expression)
+
+    monkeypatch.setattr(Tab, "run", recorded)
+    probe = "return document.title + ' is read'"
+    pages = {"/": "<title>one</title><a href=/two>on</a>", "/two": "<title>two</title>"}
+    env = visit(pages, start=Start(ORIGIN + "/", probe=probe, script="return word", given={"word": "the goal"}))
+    assert (env.peek().probe, env.world.observe()["goal"]) == ("one is read", "the goal")
+    assert sum(probe in text for text in sent) == 1
+    done(env.step("noop()"))
+    assert env.peek().probe == "one is read"
+    assert sum(probe in text for text in sent) == 1
+    done(env.step(f"click('{bid(env, name='on')}')"))
+    assert env.peek().probe == "two is read"
+    done(env.step("noop()"))
+    assert env.peek().probe == "two is read"
+    assert sum(probe in text for text in sent) == 2
+    env.close()
+
+
+def test_an_answer_at_hand_is_given_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It needs no round trip for the request's headers, and the site is not asked."""
+    known = Answer(200, {"content-type": "text/css"}, b"p { color: red }")
+    monkeypatch.setattr(Pages, "known", lambda self, method, url: known if url.endswith(".css") else None)
+    env = visit("<link rel=stylesheet href=/style.css><p>x</p>")
+    world: Any = env.world
+    assert world.sites[ORIGIN].asked == ["/"]
+    red = "getComputedStyle(document.querySelector('p')).color"
+    assert wait(world.read(red), world.loop_name) == "rgb(255, 0, 0)"
+    env.close()
+
+
+def test_features_are_switched_off_by_playwright_alone() -> None:
+    """Chromium heeds the last list only: one of ours would switch on again what Playwright switches off."""
+    assert not any(argument.startswith("--disable-features") for argument in ARGUMENTS)

@@ -78,7 +78,7 @@ def login(app: Any) -> Mapping[str, str]:
     return cookies
 
 
-SHOP = Application("shop", _VERSION, build, app, read, mutable=(FILE,), login=login)
+SHOP = Application("shop", _VERSION, build, app, read, mutable=(FILE,), login=login, static=("/static/",))
 """The shop. Its folder holds the database and nothing else."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import replace
@@ -165,6 +166,90 @@ def test_a_request_that_never_ends_breaks_the_world(monkeypatch: pytest.MonkeyPa
 
     run(both())
     site.close()
+
+
+def counted(served: list[str], **changes: Any) -> Application:
+    """The notebook, writing down what it is asked for."""
+
+    def app(folder: Path) -> Callable[..., Iterable[bytes]]:
+        inner = notebook(folder)
+
+        def counts(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            served.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
+            if environ["PATH_INFO"].startswith("/static/"):
+                found = environ["PATH_INFO"] != "/static/none"
+                start_response("200 OK" if found else "404 Not Found", [("Content-Type", "text/css")])
+                return [b"body{}"]
+            return inner(environ, start_response)
+
+        return counts
+
+    return replace(NOTEBOOK, app=app, static=("/static/",), **changes)
+
+
+def test_what_never_changes_is_asked_for_once_and_nothing_else_is_kept() -> None:
+    served: list[str] = []
+    site = AppSite(counted(served))
+    try:
+        style = site.origin + "/static/style.css"
+        assert site.known("GET", style) is None
+        answer = ask(site, "/static/style.css")
+        assert site.known("GET", style) == answer
+        assert site.known("POST", style) is None
+        for path in ("/", "/static/none"):  # what may change, and what is not there
+            ask(site, path)
+            assert site.known("GET", site.origin + path) is None
+        run(site.reset(None))
+        assert site.known("GET", style) == answer
+        assert served == ["GET /static/style.css", "GET /", "GET /static/none"]
+    finally:
+        site.close()
+
+
+def test_signing_in_comes_before_what_is_kept() -> None:
+    site = AppSite(counted([], login=lambda app: {"session": "xyz"}))
+    try:
+        run(site.reset(None))
+        assert "session=xyz" in ask(site, "/static/style.css").headers["set-cookie"]
+        assert site.known("GET", site.origin + "/static/style.css") is None  # it would sign others in
+        ask(site, "/static/style.css")
+        assert site.known("GET", site.origin + "/static/style.css") is not None
+    finally:
+        site.close()
+
+
+def test_the_state_is_read_again_exactly_when_the_data_change() -> None:
+    reads: list[Path] = []
+
+    def build(folder: Path) -> None:
+        (folder / "data").mkdir()
+        with sqlite3.connect(folder / "data" / "book.db") as book:
+            book.execute("pragma journal_mode = wal")
+            book.execute("create table entries (text)")
+        book.close()
+
+    def read(folder: Path) -> Any:
+        reads.append(folder)
+        book = sqlite3.connect(f"file:{folder / 'data' / 'book.db'}?mode=ro", uri=True)
+        found = book.execute("select text from entries").fetchall()
+        book.close()
+        return found
+
+    # the folder and not the file: reading leaves the log and its index beside the database
+    site = AppSite(replace(NOTEBOOK, name="book", build=build, read=read))
+    try:
+        assert site.digest() == site.digest() == site.digest() == []
+        assert len(reads) == 1
+        book = sqlite3.connect(site.data / "data" / "book.db")
+        book.execute("insert into entries values ('written')")
+        book.commit()  # into the log: the database itself is as it was
+        assert site.digest() == site.digest() == [("written",)]
+        assert len(reads) == 2
+        book.close()
+        run(site.reset(None))
+        assert site.digest() == []
+    finally:
+        site.close()
 
 
 def test_closing_leaves_no_folder(site: AppSite) -> None:
