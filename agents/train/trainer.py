@@ -28,7 +28,7 @@ from agentgym.agents.train.demonstrations import Demonstrator, Handover, Lessons
 from agentgym.agents.train.learner import Learner, UpdateStats
 from agentgym.agents.train.models import build_policy, frozen_copy, load_weights
 from agentgym.agents.train.splits import Part, Split
-from agentgym.errors import UsageError
+from agentgym.errors import UsageError, WorldError
 from agentgym.rewards import Recipe, recipe
 from agentgym.runs import Run
 from agentgym.steps import StepTable
@@ -280,7 +280,11 @@ class Trainer:
         return stats
 
     def collect(self, k: int) -> Rollouts:
-        """The rollouts of update ``k``: ``groups`` training instances, ``group_size`` each."""
+        """The rollouts of update ``k``: ``groups`` training instances, ``group_size`` each.
+
+        Raises:
+            WorldError: every episode broke.
+        """
         c = self.config
         while len(self._drawn) < (k + 1) * c.groups:
             self._drawn.append(next(self._train_seeds))
@@ -291,7 +295,7 @@ class Trainer:
             for g, seed in enumerate(seeds)
             for i in range(c.group_size)
         ]
-        return self.collector.collect(
+        found = self.collector.collect(
             self.policy,
             jobs,
             seed=c.seed,
@@ -299,6 +303,8 @@ class Trainer:
             weights_version=k,
             keep=("text", "action") if self._stored(k) else self.extra.keep,
         )
+        _refuse_if_all_broke(found, len(jobs), f"update {k}")
+        return found
 
     def measure(
         self,
@@ -325,6 +331,7 @@ class Trainer:
         found = self.collector.collect(
             self.policy, jobs, seed=c.seed, deterministic=c.deterministic, weights_version=update, keep=keep
         )
+        _refuse_if_all_broke(found, len(jobs), f"the {part}")
         steps = found.steps
         won = int(steps.trajectories.success.sum())
         low, high = map(float, wilson(won, episodes))
@@ -559,6 +566,17 @@ def _usable(rollouts: Rollouts) -> tuple[StepTable, TokenTable]:
         return rollouts.steps, rollouts.tokens
     good = table.id[table.status == "ok"]
     return rollouts.steps.only(good), rollouts.tokens.only(good)
+
+
+def _refuse_if_all_broke(rollouts: Rollouts, episodes: int, what: str) -> None:
+    """A world that is gone must not be trained on, or measured, to the end of a run as if nothing succeeded in it.
+
+    Raises:
+        WorldError: no episode came to an end.
+    """
+    if episodes and len(rollouts.errors) == episodes:
+        first = next(iter(rollouts.errors.values()))
+        raise WorldError(f"all {episodes} episodes of {what} broke, the first by {first}")
 
 
 def _danger_episodes(steps: StepTable) -> float:
