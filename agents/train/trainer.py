@@ -283,7 +283,7 @@ class Trainer:
         """The rollouts of update ``k``: ``groups`` training instances, ``group_size`` each.
 
         Raises:
-            WorldError: every episode broke.
+            WorldError: every episode broke, twice.
         """
         c = self.config
         while len(self._drawn) < (k + 1) * c.groups:
@@ -295,16 +295,12 @@ class Trainer:
             for g, seed in enumerate(seeds)
             for i in range(c.group_size)
         ]
-        found = self.collector.collect(
-            self.policy,
+        return self._played(
             jobs,
-            seed=c.seed,
-            deterministic=c.deterministic,
+            f"update {k}",
             weights_version=k,
             keep=("text", "action") if self._stored(k) else self.extra.keep,
         )
-        _refuse_if_all_broke(found, len(jobs), f"update {k}")
-        return found
 
     def measure(
         self,
@@ -328,10 +324,7 @@ class Trainer:
             for i, seed in enumerate(seeds)
         ]
         keep = ("text", "action") if part == "test" and self.run is not None else ()
-        found = self.collector.collect(
-            self.policy, jobs, seed=c.seed, deterministic=c.deterministic, weights_version=update, keep=keep
-        )
-        _refuse_if_all_broke(found, len(jobs), f"the {part}")
+        found = self._played(jobs, f"the {part}", weights_version=update, keep=keep)
         steps = found.steps
         won = int(steps.trajectories.success.sum())
         low, high = map(float, wilson(won, episodes))
@@ -430,6 +423,30 @@ class Trainer:
         self.split.close()
 
     # ------------------------------------------------------------------ inside
+
+    def _played(self, jobs: Sequence[Job], what: str, *, weights_version: int, keep: Sequence[str]) -> Rollouts:
+        """The jobs' episodes; where every one broke, all are played once more, in worlds made anew.
+
+        Raises:
+            WorldError: they break again. A world that is gone must not be trained on, or measured, to the end of a run
+                as if nothing succeeded in it.
+        """
+        c = self.config
+        for _ in range(2):
+            found = self.collector.collect(
+                self.policy,
+                jobs,
+                seed=c.seed,
+                deterministic=c.deterministic,
+                weights_version=weights_version,
+                keep=keep,
+            )
+            if not jobs or len(found.errors) < len(jobs):
+                return found
+            if c.deterministic:
+                self.policy.flush()
+        first = next(iter(found.errors.values()))
+        raise WorldError(f"all {len(jobs)} episodes of {what} broke, twice; the first by {first}")
 
     def _credit(self, steps: StepTable) -> tuple[Float, Float | None]:
         values = steps.extras.get("value")
@@ -566,17 +583,6 @@ def _usable(rollouts: Rollouts) -> tuple[StepTable, TokenTable]:
         return rollouts.steps, rollouts.tokens
     good = table.id[table.status == "ok"]
     return rollouts.steps.only(good), rollouts.tokens.only(good)
-
-
-def _refuse_if_all_broke(rollouts: Rollouts, episodes: int, what: str) -> None:
-    """A world that is gone must not be trained on, or measured, to the end of a run as if nothing succeeded in it.
-
-    Raises:
-        WorldError: no episode came to an end.
-    """
-    if episodes and len(rollouts.errors) == episodes:
-        first = next(iter(rollouts.errors.values()))
-        raise WorldError(f"all {episodes} episodes of {what} broke, the first by {first}")
 
 
 def _danger_episodes(steps: StepTable) -> float:

@@ -81,7 +81,7 @@ def build(names: Iterable[str] = (), *, mirror: str = "", torch_index: str = "",
             if name in _EXTRAS:
                 with tempfile.TemporaryDirectory(prefix="agentgym-build-") as folder:
                     shutil.copy(_FOLDER / name / "Dockerfile", folder)
-                    _wheels(_EXTRAS[name], Path(folder, "wheels"), torch_index, say)
+                    _wheels(_EXTRAS[name], Path(folder), torch_index, say)
                     _build(api, path=folder, tag=image)
             else:
                 _build(api, path=str(_FOLDER / name), tag=image)
@@ -90,7 +90,7 @@ def build(names: Iterable[str] = (), *, mirror: str = "", torch_index: str = "",
 
 
 def _wheels(extras: str, folder: Path, index: str, say: Say) -> None:
-    """This project's wheel and those of all it needs, for the images' Python (Debian 12: 3.11)."""
+    """This project's wheel into ``own``, those of all it needs into ``wheels``, for the images' Python (Debian 12)."""
     checkout = Path(agentgym.__file__).parents[1]
     if not (checkout / "constraints.txt").exists():
         raise UsageError(
@@ -99,9 +99,13 @@ def _wheels(extras: str, folder: Path, index: str, say: Say) -> None:
     if sys.version_info[:2] != _PYTHON:
         raise UsageError("this image has Python {}.{}: build it with the same".format(*_PYTHON))
     say("fetching wheels")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--wheel-dir", str(folder)]
+    wheels, own = folder / "wheels", folder / "own"
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--wheel-dir", str(wheels)]
     pip += ["--extra-index-url", index] if index else []
     _run([*pip, "--constraint", str(checkout / "constraints.txt"), f"{checkout}[{extras}]"])
+    own.mkdir()
+    for wheel in wheels.glob("agentgym-*.whl"):
+        wheel.rename(own / wheel.name)
 
 
 def ensure_base(*, mirror: str = "", say: Say = print) -> None:
