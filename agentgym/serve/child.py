@@ -16,7 +16,7 @@ message}]``; the number is the caller's and comes back unchanged.
 | script | '' for the oracle, or an offender's name | None when there is none; else a number |
 | script_next | that number | one action in a list; [] at the script's end |
 | offenders | none | names |
-| many | calls, each ``[environment, operation, argument]`` | for each, ``["ok", value]`` or ``["error", {kind, message}]`` |
+| many | calls, each ``[environment, operation, argument]`` | each one's ``["ok", value]`` or ``["error", {…}]`` |
 """
 
 from __future__ import annotations

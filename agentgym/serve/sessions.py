@@ -196,7 +196,7 @@ def _end(process: Any) -> None:
 
 
 def _modules(ids: Sequence[str]) -> list[str]:
-    """The modules behind the environments' entry points, and what these name as ``PRELOAD`` because they import it late."""
+    """The modules behind the environments' entry points, and those that these import late and name as ``PRELOAD``."""
     found = []
     for id in ids:
         module, _, name = id.rpartition(":")
