@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from agentgym.containers.docker import LABEL, Attached, client, engine_errors
 from agentgym.containers.limits import GIB
@@ -80,7 +80,7 @@ class Service:
         try:
             _give(self.folder)
             shared = (Folder(self.folder, SHARED),)
-            self._container = _create(image, command, shared, memory=memory, pids=pids, stdin=True)
+            self._container = _create(image, command, shared, memory=memory, pids=pids)
             api = client()
             with engine_errors():
                 self._stream = Attached(
@@ -133,6 +133,8 @@ def run(
 ) -> int:
     """Run a program in a container of its own, without network, to its end; its output is this process's.
 
+    Its standard input closes when this process ends, however it ends: a program should then end, too.
+
     Args:
         image: its image.
         command: words after the image's entry point.
@@ -146,11 +148,13 @@ def run(
         UsageError: there is no such image. WorldError: no engine answers, or it was lost.
     """
     container = _create(image, command, folders, memory=memory, pids=pids)
+    stdin: Any = None
     try:
         api = client()
         # The container removes itself when it ends, whether or not this process is still there to see it; so what it
         # ended with must be asked for before it begins.
         with ThreadPoolExecutor(1) as pool, engine_errors():
+            stdin = api.attach_socket(container, params={"stdin": 1, "stream": 1})
             output = api.attach(container, stdout=True, stderr=True, stream=True, demux=True)
             ended = pool.submit(api.wait, container, timeout=None, condition="removed")
             try:
@@ -164,6 +168,8 @@ def run(
             return int(ended.result()["StatusCode"])
     finally:
         _remove(container)
+        if stdin is not None:
+            stdin.close()
 
 
 @contextlib.contextmanager
@@ -210,7 +216,6 @@ def _create(
     *,
     memory: int,
     pids: int,
-    stdin: bool = False,
 ) -> str:
     import docker.errors
     from docker.types import Mount
@@ -237,7 +242,7 @@ def _create(
                 command=list(command),
                 user="{}:{}".format(*_user()),
                 environment={"HOME": "/tmp", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"},
-                stdin_open=stdin,
+                stdin_open=True,
                 labels={LABEL: str(os.getpid())},
                 host_config=host,
             )

@@ -34,7 +34,7 @@ def train(
     besides, the run folder, under the path that it has here.
 
     Args:
-        command: words after ``agentgym``; they should name `SETTINGS` and ``out``.
+        command: words after ``agentgym``; they should name `SETTINGS` and ``out``, and end when standard input closes.
         settings: JSON-like; where it names environments, those of `URL`.
         out: the run folder, made when missing; what is in it afterwards belongs to the calling user.
         env: which environment is served. environments: how many at once.

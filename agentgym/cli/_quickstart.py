@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,6 +44,8 @@ class Command:
     """Train in a container, with the environments in another."""
     json: Flag = False
     """Print the summary as JSON."""
+    until_eof: Flag = False
+    """End at once when standard input closes: whoever started this is gone."""
 
     def run(self) -> int:
         from agentgym.agents.train.config import TrainConfig, load_config
@@ -56,6 +61,8 @@ class Command:
             require(package, "train")
         from agentgym.agents.train.quickstart import quickstart
 
+        if self.until_eof:
+            threading.Thread(target=_leave_at_eof, daemon=True).start()
         began = time.monotonic()
         try:
             summary = quickstart(self.out, config=config, quiet=self.json)
@@ -72,9 +79,16 @@ class Command:
         from agentgym.containers import training
 
         out = set_aside(self.out.resolve())
-        words = ["quickstart", "--config", training.SETTINGS, "--out", str(out), *(["--json"] if self.json else [])]
+        words = ["quickstart", "--config", training.SETTINGS, "--out", str(out), "--until-eof"]
+        words += ["--json"] if self.json else []
         settings = config.served(training.URL).to_dict()
         return training.train(words, settings, out, env=config.env, environments=config.slots + _OWN)
+
+
+def _leave_at_eof() -> None:
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    os._exit(1)  # with the container's first process go all others
 
 
 def main(words: Sequence[str]) -> int:

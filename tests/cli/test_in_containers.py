@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet
 import pytest
 
@@ -107,19 +106,17 @@ def curve(out: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in line.items() if k not in CLOCK} for line in Run.open(out).metrics()]
 
 
-def columns(out: Path) -> dict[str, Any]:
-    """Every column of every table of every shard, but for the clock and the name of the environment."""
-    return {
-        f"{path.relative_to(out)} {name}": np.asarray(column)
-        for path in sorted(out.rglob("*.parquet"))
-        for name, column in zip(*_read(path), strict=True)
-        if name not in ("duration", "env")
-    }
+def columns(out: Path) -> dict[str, str]:
+    """Every column of every table of every shard, but for the clock and the name of the environment.
 
-
-def _read(path: Path) -> tuple[list[str], list[Any]]:
-    table = pyarrow.parquet.read_table(path)
-    return table.column_names, table.columns
+    As Python writes it: exact for floats, and NaN is NaN.
+    """
+    found = {}
+    for path in sorted(out.rglob("*.parquet")):
+        table = pyarrow.parquet.read_table(path)
+        for name in set(table.column_names) - {"duration", "env"}:
+            found[f"{path.relative_to(out)} {name}"] = repr(table[name].to_pylist())
+    return found
 
 
 def test_the_run_in_containers_is_the_run_outside(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
@@ -138,8 +135,7 @@ def test_the_run_in_containers_is_the_run_outside(start: Callable[..., subproces
     far, near = columns(inside), columns(outside)
     assert far.keys() == near.keys()
     assert {"action", "anchor", "progress", "logprob"} <= {name.split()[-1] for name in near}
-    for name in near:
-        np.testing.assert_array_equal(far[name], near[name], name)
+    assert [name for name in near if far[name] != near[name]] == []
 
     told = {key: Run.open(inside).summary()[key] for key in ("success_after", "contrast_after", "env_steps")}
     assert told.items() <= Run.open(outside).summary().items()
@@ -148,7 +144,7 @@ def test_the_run_in_containers_is_the_run_outside(start: Callable[..., subproces
         assert path.stat().st_uid == os.getuid(), "the run belongs to who asked for it"
 
 
-def test_nothing_is_open_between_them_but_the_socket(
+def test_nothing_is_open_between_them_but_the_socket_and_ctrl_c_ends_both(
     start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     program = start("run", "--in-containers")
@@ -165,17 +161,18 @@ def test_nothing_is_open_between_them_but_the_socket(
     probe = docker.client().exec_create(containers(program.pid)[training.TRAIN], ["python", "-c", "import minigrid"])
     assert b"ModuleNotFoundError" in docker.client().exec_start(probe["Id"])
 
+    program.send_signal(signal.SIGINT)
+    _, errors = program.communicate(timeout=60)
+    assert program.returncode == 130
+    assert errors.strip().splitlines()[-1] == "agentgym: interrupted"
+    assert not containers(program.pid)
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_both_go_with_the_command(start: Callable[..., subprocess.Popen[str]], how: signal.Signals) -> None:
+
+def test_both_go_when_the_command_is_killed(start: Callable[..., subprocess.Popen[str]]) -> None:
     program = start("run", "--in-containers")
     both(program)
-    program.send_signal(how)
-    _, errors = program.communicate(timeout=60)
-    if how == signal.SIGINT:
-        assert program.returncode == 130
-        assert errors.strip().splitlines()[-1] == "agentgym: interrupted"
-        assert not containers(program.pid)
+    program.kill()
+    program.communicate(timeout=60)
     assert gone(program.pid)
 
 
