@@ -1,8 +1,8 @@
 """The quickstart in containers and outside, one after the other: is it the same curve, and what does it cost?
 
 Needs a Docker engine and the images agentgym/serve and agentgym/train (`agentgym images build serve train`), built from
-this checkout. CPU-seconds are those of training itself, environments included where they are in the same process: in containers
-the server's come on top, and only the wall clock shows them. --quick: 3 updates and 16 layouts.
+this checkout. CPU-seconds are those of training itself, environments included where they are in the same process: in
+containers the server's come on top, and only the wall clock shows them. --quick: 3 updates and 16 layouts.
 """
 
 from __future__ import annotations
