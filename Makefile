@@ -21,14 +21,18 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet 
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-quick lint bench clean debian-packages
+.PHONY: help quickstart quickstart-in-containers test test-quick lint bench clean debian-packages
 .DELETE_ON_ERROR:
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-24s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 quickstart: $(VENV)/.quickstart ## train a small agent on a gridworld and show what it learnt
 	$(BIN)/python -m agentgym.agents.train.quickstart
+
+quickstart-in-containers: $(VENV)/.test ## the same, training and environments each in a container without network
+	$(BIN)/agentgym images build serve train $(addprefix --torch-index ,$(TORCH_INDEX))
+	$(BIN)/agentgym quickstart --in-containers
 
 test: debian-packages $(VENV)/.test ## run every test
 	$(PYTEST) -n $(JOBS) --dist loadfile $(ARGS)

@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "check": "prove that environments keep the contract",
     "play": "act in an environment yourself, or watch its oracle",
     "rollout": "let a policy play episodes and keep what happened",
+    "quickstart": "the main job: a small policy learns DoorKey-8x8",
     "train": "train a policy: demonstrations, then policy gradient",
     "eval": "measure a policy on a suite, with confidence intervals",
     "compare": "compare two evaluations, episode by episode",

@@ -38,6 +38,8 @@ class Command:
     """pull: the folder of the image that sandboxes work in."""
     mirror: str = ""
     """build: Debian mirror for a base made by debootstrap."""
+    torch_index: str = ""
+    """build: index with PyTorch's CPU wheels for the image train, where pip finds none by itself."""
     json: Flag = False
     """Print JSON."""
 
@@ -47,10 +49,11 @@ class Command:
 
         if self.workdir and self.what != "pull":
             raise UsageError("--workdir belongs to `agentgym images pull`")
-        if self.mirror and self.what != "build":
-            raise UsageError("--mirror belongs to `agentgym images build`")
+        for option in ("mirror", "torch_index"):
+            if getattr(self, option) and self.what != "build":
+                raise UsageError(f"--{option.replace('_', '-')} belongs to `agentgym images build`")
         if self.what == "build":
-            made = images.build(self.names, mirror=self.mirror, say=_say)
+            made = images.build(self.names, mirror=self.mirror, torch_index=self.torch_index, say=_say)
         elif self.what == "pull":
             if not self.names:
                 raise UsageError("say which image to pull: agentgym images pull REGISTRY/NAME:TAG")

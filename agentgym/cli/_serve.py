@@ -44,7 +44,9 @@ class Command:
     token_file: Path | None = None
     """File with the token that clients must show."""
     max_sessions: int = 64
-    """Environments at once."""
+    """Sessions at once."""
+    environments: int = 1
+    """Environments that one session may have in its process; a client takes more than one by shared=True."""
     max_request: int = 1 << 20
     """Bytes of one message from a client."""
     step_timeout: float = 120.0
@@ -70,6 +72,7 @@ class Command:
             known(id)
         limits = Limits(
             sessions=self.max_sessions,
+            environments=self.environments,
             request_bytes=self.max_request,
             seconds=self.step_timeout,
             idle_seconds=self.idle_timeout,

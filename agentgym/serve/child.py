@@ -1,5 +1,8 @@
 """One session: an environment in a process of its own, which answers calls over a pipe.
 
+Where the server allows it, a session has further environments of the same kind beside the first, by number; then one
+message carries the steps of all of them (`many`), and costs little more than a message for one.
+
 A call is ``[number, operation, argument]``, its answer ``[number, "ok", value]`` or ``[number, "error", {kind,
 message}]``; the number is the caller's and comes back unchanged.
 
@@ -13,6 +16,7 @@ message}]``; the number is the caller's and comes back unchanged.
 | script | '' for the oracle, or an offender's name | None when there is none; else a number |
 | script_next | that number | one action in a list; [] at the script's end |
 | offenders | none | names |
+| many | calls, each ``[environment, operation, argument]`` | each one's ``["ok", value]`` or ``["error", {…}]`` |
 """
 
 from __future__ import annotations
@@ -51,11 +55,11 @@ _GRACE = 5.0
 _MAX_SCRIPTS = 16
 
 
-def main(pipe: Connection, id: str, kwargs: Mapping[str, Any]) -> None:
-    """Serve one environment until the pipe closes. Runs in the session's process."""
+def main(pipe: Connection, id: str, kwargs: Mapping[str, Any], most: int = 1) -> None:
+    """Serve at most so many environments until the pipe closes. Runs in the session's process."""
     threading.Thread(target=_leave_with, args=(pipe.fileno(),), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's business; it closes the pipe
-    session = Session(id, kwargs)
+    session = Session(id, kwargs, most)
     try:
         while (message := _next(pipe)) is not None:
             pipe.send_bytes(session.answer(message))
@@ -94,10 +98,12 @@ class Session:
 
     Args:
         id: environment. kwargs: given to ``gymnasium.make``.
+        most: environments that there may be, this one included.
     """
 
-    def __init__(self, id: str, kwargs: Mapping[str, Any]) -> None:
-        self.id, self.kwargs = id, dict(kwargs)
+    def __init__(self, id: str, kwargs: Mapping[str, Any], most: int = 1) -> None:
+        self.id, self.kwargs, self.most = id, dict(kwargs), most
+        self._beside: dict[int, Session] = {}
         self._made: gymnasium.Env[Any, Any] | None = None
         self._told: Any = None
         self._scripts: dict[int, Actor] = {}
@@ -121,19 +127,39 @@ class Session:
         number = -1
         try:
             match unpack(message):
-                case [int(number), str(operation), argument] if operation in self._operations:
-                    return pack([number, "ok", self._operations[operation](argument)])
-                case [int(number), str(operation), _]:
-                    raise ProtocolError(f"unknown operation {operation[:100]!r}; known: {', '.join(self._operations)}")
+                case [int(number), "many", list(calls)]:
+                    return pack([number, "ok", [self._one_of_many(call) for call in calls]])
+                case [int(number), str(operation), argument]:
+                    return pack([number, *self.perform(operation, argument)])
                 case _:
                     raise ProtocolError("expected a call as [number, operation, argument]")
+        except (AgentGymError, RecursionError) as error:  # a message, or an answer that cannot be sent
+            return pack([number, "error", failure(error)])
+
+    def perform(self, operation: str, argument: Any) -> list[Any]:
+        """``["ok", value]`` or ``["error", {kind, message}]``."""
+        try:
+            if operation not in self._operations:
+                raise ProtocolError(f"unknown operation {operation[:100]!r}; known: {', '.join(self._operations)}")
+            return ["ok", self._operations[operation](argument)]
         except Exception as error:  # noqa: BLE001  (anything a world or task may raise; it ends an episode, not a server)
             if not isinstance(error, AgentGymError | TypeError | gymnasium.error.Error):
                 traceback.print_exc()  # a bug: the operator sees where
-            return pack([number, "error", failure(error)])
+            return ["error", failure(error)]
+
+    def _one_of_many(self, call: Any) -> list[Any]:
+        match call:
+            case [int(k), str(operation), argument] if 0 <= k < self.most:
+                which = self if k == 0 else self._beside.get(k)
+                if which is None:
+                    which = self._beside[k] = Session(self.id, self.kwargs)
+                return which.perform(operation, argument)
+        raise ProtocolError(f"expected calls as [environment, operation, argument], environment below {self.most}")
 
     def close(self) -> None:
-        """Close scripts and environment."""
+        """Close scripts and environments."""
+        for other in self._beside.values():
+            other.close()
         for script in self._scripts.values():
             script.close()
         if self._made is not None:
@@ -156,6 +182,7 @@ class Session:
             "render_fps": int(env.metadata.get("render_fps", 10)),
             "reward": env.reward_mode,
             "horizon": int(env.horizon),
+            "environments": self.most,
             "task": _task(env),
         }
 

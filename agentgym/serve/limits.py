@@ -18,7 +18,8 @@ class Limits:
     """Bounds of a server, each above 0.
 
     Attributes:
-        sessions: environments at once, over all clients.
+        sessions: at once, over all clients.
+        environments: of one session, which share its process: where one hangs or dies, so do its session's others.
         request_bytes, reply_bytes: size of one message, in and out.
         seconds: one call (a reset, a step); the session's process is then killed.
         start_seconds: making the environment.
@@ -28,6 +29,7 @@ class Limits:
     """
 
     sessions: int = 64
+    environments: int = 1
     request_bytes: int = 1 << 20
     reply_bytes: int = 64 << 20
     seconds: float = 120.0

@@ -136,7 +136,10 @@ class Relay:
         """Start the process (not yet the environment: the first call does, within ``start_seconds``)."""
         self._ours, theirs = self._context.Pipe()
         self._process = self._context.Process(
-            target=child.main, args=(theirs, self.id, self.kwargs), name="agentgym-session", daemon=True
+            target=child.main,
+            args=(theirs, self.id, self.kwargs, self.limits.environments),
+            name="agentgym-session",
+            daemon=True,
         )
         await asyncio.to_thread(self._process.start)  # the first start waits for the fork server's imports
         theirs.close()
@@ -193,11 +196,13 @@ def _end(process: Any) -> None:
 
 
 def _modules(ids: Sequence[str]) -> list[str]:
-    """The modules behind the environments' entry points."""
+    """The modules behind the environments' entry points, and those that these import late and name as ``PRELOAD``."""
     found = []
     for id in ids:
         module, _, name = id.rpartition(":")
-        point = gymnasium.spec(name).entry_point
         found += [module] if module else []
-        found += [point.partition(":")[0]] if isinstance(point, str) else []
+        point = gymnasium.spec(name).entry_point
+        if isinstance(point, str):
+            behind = point.partition(":")[0]
+            found += [behind, *getattr(importlib.import_module(behind), "PRELOAD", ())]
     return list(dict.fromkeys(found))

@@ -44,6 +44,13 @@ def _carry_out(order: Order) -> Reply:
     return Stage.step(seat, what[0])
 
 
+def _announce(orders: list[Order]) -> None:
+    """Tell every environment what is to come, before the first is asked for it."""
+    for seat, what in orders:
+        if what is not None:
+            seat.announce(what)
+
+
 class Hand:
     """The thread that works, and the calling thread's end of it."""
 
@@ -99,6 +106,7 @@ class Hand:
         try:
             while True:
                 self._go.acquire()
+                _announce(self.orders)
                 for order in self.orders:
                     seat = order[0]
                     reply = _carry_out(order)
@@ -153,6 +161,7 @@ class LocalSeats(Seats[LocalSeat]):
     def poll(self, *, block: bool) -> list[tuple[LocalSeat, Reply]]:
         orders, self._orders = self._orders, []
         if self._step_timeout is None:
+            _announce(orders)
             return [(order[0], _carry_out(order)) for order in orders]
         replies: list[Reply] = []
         while len(replies) < len(orders):

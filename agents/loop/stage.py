@@ -76,6 +76,16 @@ class Stage:
         self.env: gymnasium.Env[Any, Any] | None = None
         self._made: tuple[str, Mapping[str, Any]] | None = None
         self._admissible: Callable[[], tuple[Any, ...] | None] | None = None
+        self._announce: Callable[[str, Any], object] | None = None
+
+    def announce(self, order: Reset | tuple[Any]) -> None:
+        """Say what is to come, before its turn: an environment that wants to know may do it together with others."""
+        if self._announce is None:
+            return
+        if not isinstance(order, Reset):
+            self._announce("step", order[0])
+        elif self._made == (order.spec.id, order.kwargs):
+            self._announce("reset", [order.seed, order.options])
 
     def reset(self, order: Reset) -> Began | Fault:
         """Begin an episode.
@@ -124,7 +134,7 @@ class Stage:
 
     def close(self) -> None:
         """Close the environment, if there is one. A failing close is logged: nothing can be done about it any more."""
-        env, self.env, self._made, self._admissible = self.env, None, None, None
+        env, self.env, self._made, self._admissible, self._announce = self.env, None, None, None, None
         if env is not None:
             try:
                 env.close()
@@ -144,6 +154,7 @@ class Stage:
         except (TypeError, gymnasium.error.Error) as error:
             raise UsageError(f"gymnasium.make({spec.id!r}, **{dict(kwargs)!r}) failed: {error}") from error
         self.env, self._made = env, (spec.id, kwargs)
+        self._announce = getattr(env.unwrapped, "announce", None)
         return env
 
 

@@ -153,6 +153,11 @@ class TrainConfig:
         """JSON-like; `from_dict` is the inverse."""
         return dataclasses.asdict(self)
 
+    def served(self, url: str) -> TrainConfig:
+        """The same training on the environments of a server (`agentgym serve`), which has this one."""
+        far = {"url": url, "env_id": self.env, "shared": True}
+        return dataclasses.replace(self, env="agentgym/Remote-v0", env_kwargs={**far, **self.env_kwargs})
+
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> TrainConfig:
         """Build from a dict.

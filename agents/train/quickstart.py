@@ -21,7 +21,7 @@ from typing import Any
 from agentgym.agents.train.config import TrainConfig
 from agentgym.runs import Run
 
-__all__ = ["CONFIG", "main", "quickstart"]
+__all__ = ["CONFIG", "main", "quickstart", "set_aside"]
 
 CONFIG = TrainConfig(
     env="agentgym/Grid-DoorKey-8x8-H60-v0",
@@ -58,7 +58,7 @@ def quickstart(
     from agentgym.agents.train.console import Console
     from agentgym.agents.train.trainer import Trainer
 
-    out = _free(Path(out))
+    out = set_aside(Path(out))
     console = Console(quiet=quiet)
     console.intro(config)
     run = Run.create(out, "quickstart", config.to_dict())
@@ -142,7 +142,7 @@ def _contrast(config: dict[str, Any], start: Path, out: Path) -> dict[str, Any]:
         trainer.close()
 
 
-def _free(out: Path) -> Path:
+def set_aside(out: Path) -> Path:
     """``out``, after moving what an earlier time left there to the first free ``out-N``."""
     if out.exists() and any(out.iterdir()):
         n = 1

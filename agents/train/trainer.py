@@ -28,7 +28,7 @@ from agentgym.agents.train.demonstrations import Demonstrator, Handover, Lessons
 from agentgym.agents.train.learner import Learner, UpdateStats
 from agentgym.agents.train.models import build_policy, frozen_copy, load_weights
 from agentgym.agents.train.splits import Part, Split
-from agentgym.errors import UsageError
+from agentgym.errors import UsageError, WorldError
 from agentgym.rewards import Recipe, recipe
 from agentgym.runs import Run
 from agentgym.steps import StepTable
@@ -280,7 +280,11 @@ class Trainer:
         return stats
 
     def collect(self, k: int) -> Rollouts:
-        """The rollouts of update ``k``: ``groups`` training instances, ``group_size`` each."""
+        """The rollouts of update ``k``: ``groups`` training instances, ``group_size`` each.
+
+        Raises:
+            WorldError: every episode broke, twice.
+        """
         c = self.config
         while len(self._drawn) < (k + 1) * c.groups:
             self._drawn.append(next(self._train_seeds))
@@ -291,11 +295,9 @@ class Trainer:
             for g, seed in enumerate(seeds)
             for i in range(c.group_size)
         ]
-        return self.collector.collect(
-            self.policy,
+        return self._played(
             jobs,
-            seed=c.seed,
-            deterministic=c.deterministic,
+            f"update {k}",
             weights_version=k,
             keep=("text", "action") if self._stored(k) else self.extra.keep,
         )
@@ -322,9 +324,7 @@ class Trainer:
             for i, seed in enumerate(seeds)
         ]
         keep = ("text", "action") if part == "test" and self.run is not None else ()
-        found = self.collector.collect(
-            self.policy, jobs, seed=c.seed, deterministic=c.deterministic, weights_version=update, keep=keep
-        )
+        found = self._played(jobs, f"the {part}", weights_version=update, keep=keep)
         steps = found.steps
         won = int(steps.trajectories.success.sum())
         low, high = map(float, wilson(won, episodes))
@@ -423,6 +423,30 @@ class Trainer:
         self.split.close()
 
     # ------------------------------------------------------------------ inside
+
+    def _played(self, jobs: Sequence[Job], what: str, *, weights_version: int, keep: Sequence[str]) -> Rollouts:
+        """The jobs' episodes; where every one broke, all are played once more, in worlds made anew.
+
+        Raises:
+            WorldError: they break again. A world that is gone must not be trained on, or measured, to the end of a run
+                as if nothing succeeded in it.
+        """
+        c = self.config
+        for _ in range(2):
+            found = self.collector.collect(
+                self.policy,
+                jobs,
+                seed=c.seed,
+                deterministic=c.deterministic,
+                weights_version=weights_version,
+                keep=keep,
+            )
+            if not jobs or len(found.errors) < len(jobs):
+                return found
+            if c.deterministic:
+                self.policy.flush()
+        first = next(iter(found.errors.values()))
+        raise WorldError(f"all {len(jobs)} episodes of {what} broke, twice; the first by {first}")
 
     def _credit(self, steps: StepTable) -> tuple[Float, Float | None]:
         values = steps.extras.get("value")

@@ -29,10 +29,10 @@ BASE = "debian:bookworm-slim"
 SEED = "/agentgym-seed"
 """Where a pulled image keeps what its working folder held: `new_sandbox(seed=SEED)` copies it back at the start."""
 _FOLDER = Path(__file__).parent
-RECIPES: tuple[str, ...] = ("sandbox", "swe", "serve")
+RECIPES: tuple[str, ...] = ("sandbox", "swe", "serve", "train")
 """What can be built."""
 _STANDS_ON = {"swe": ("sandbox",)}
-_EXTRAS = {"serve": "grid,serve"}
+_EXTRAS = {"serve": "grid,serve", "train": "train,serve"}
 """Recipes that hold this project itself, with these extras, from wheels that are fetched here: no package index is
 reachable from inside a build."""
 _SKIPPED = ("./proc/*", "./sys/*", "./dev/*", "./var/cache/apt/*", "./var/lib/apt/lists/*", "./var/log/*")
@@ -52,12 +52,13 @@ def here(image: str) -> bool:
     return True
 
 
-def build(names: Iterable[str] = (), *, mirror: str = "", say: Say = print) -> list[str]:
+def build(names: Iterable[str] = (), *, mirror: str = "", torch_index: str = "", say: Say = print) -> list[str]:
     """Build recipes and what they stand on; returns the images.
 
     Args:
         names: recipes; all when empty.
         mirror: Debian mirror, for a base made by debootstrap; its own default when empty.
+        torch_index: index with PyTorch's CPU wheels, for ``train``; pip's own settings decide when empty.
         say: told in a sentence what is going on.
 
     Raises:
@@ -80,7 +81,7 @@ def build(names: Iterable[str] = (), *, mirror: str = "", say: Say = print) -> l
             if name in _EXTRAS:
                 with tempfile.TemporaryDirectory(prefix="agentgym-build-") as folder:
                     shutil.copy(_FOLDER / name / "Dockerfile", folder)
-                    _wheels(_EXTRAS[name], Path(folder, "wheels"), say)
+                    _wheels(_EXTRAS[name], Path(folder), torch_index, say)
                     _build(api, path=folder, tag=image)
             else:
                 _build(api, path=str(_FOLDER / name), tag=image)
@@ -88,8 +89,8 @@ def build(names: Iterable[str] = (), *, mirror: str = "", say: Say = print) -> l
     return made
 
 
-def _wheels(extras: str, folder: Path, say: Say) -> None:
-    """This project's wheel and those of all it needs, for the images' Python (Debian 12: 3.11)."""
+def _wheels(extras: str, folder: Path, index: str, say: Say) -> None:
+    """This project's wheel into ``own``, those of all it needs into ``wheels``, for the images' Python (Debian 12)."""
     checkout = Path(agentgym.__file__).parents[1]
     if not (checkout / "constraints.txt").exists():
         raise UsageError(
@@ -98,8 +99,13 @@ def _wheels(extras: str, folder: Path, say: Say) -> None:
     if sys.version_info[:2] != _PYTHON:
         raise UsageError("this image has Python {}.{}: build it with the same".format(*_PYTHON))
     say("fetching wheels")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--wheel-dir", str(folder)]
+    wheels, own = folder / "wheels", folder / "own"
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--wheel-dir", str(wheels)]
+    pip += ["--extra-index-url", index] if index else []
     _run([*pip, "--constraint", str(checkout / "constraints.txt"), f"{checkout}[{extras}]"])
+    own.mkdir()
+    for wheel in wheels.glob("agentgym-*.whl"):
+        wheel.rename(own / wheel.name)
 
 
 def ensure_base(*, mirror: str = "", say: Say = print) -> None:

@@ -11,7 +11,7 @@ from agentgym.envs.grid.state import GridState
 from agentgym.envs.grid.task import GridTask
 from agentgym.errors import MissingExtra, UnknownName
 
-__all__ = ["FAMILIES", "grid_env", "grid_task"]
+__all__ = ["FAMILIES", "PRELOAD", "grid_env", "grid_task"]
 
 FAMILIES = {
     name: f"agentgym.envs.grid.tasks.{name.lower()}"
@@ -27,6 +27,8 @@ FAMILIES = {
     )
 }
 """Family -> the module that holds its task, a class of the same name."""
+PRELOAD = ("agentgym.envs.grid.world", *FAMILIES.values())
+"""What `grid_env` imports when it is called; a server of many sessions imports it once for all."""
 
 
 def grid_task(family: str, *, horizon: int | None = None, actions: ActionFormat = "index", **level: Any) -> GridTask:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium
 
 from agentgym.env import expect_type
 from agentgym.envs.remote.line import Line
+from agentgym.envs.remote.shared import Berth
 from agentgym.errors import UsageError, WorldError
 from agentgym.serve.codec import ProtocolError, space
 from agentgym.serve.server import read_token
@@ -80,6 +81,10 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         token: what the server asks for; or ``token_file``, a file that holds it (which keeps it out of settings).
         timeout: seconds that a reset or step may take.
         start_timeout: seconds that connecting and making the environment may take.
+        shared: share one session, and with it one process there, with the environments of this process that are made
+            alike, as the server allows (`agentgym serve --environments N`). A loop that steps them by turns in one
+            thread (``workers=0``) then pays for one message a round instead of one a step; what breaks one episode
+            there breaks all of them.
         render_mode: one of the environment's, except ``human``.
         options: of the environment, as the server allows (``view``, ``admissible``, …).
 
@@ -102,6 +107,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         token_file: str = "",
         timeout: float = 120.0,
         start_timeout: float = 120.0,
+        shared: bool = False,
         render_mode: str | None = None,
         **options: Any,
     ) -> None:
@@ -116,8 +122,8 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         self._token = read_token(Path(token_file)) if token_file else token
         self._id, self._timeout, self._start_timeout = env_id, timeout, start_timeout
         self._options = options if render_mode is None else {**options, "render_mode": render_mode}
-        self._closed = False
-        self._line: Line | None = None
+        self._closed, self._shared = False, shared
+        self._line: Line | Berth | None = None
         self._container = None
         if image:
             from agentgym.envs.remote.container import Container
@@ -197,6 +203,23 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
 
     forkable = False
 
+    def announce(self, operation: Literal["reset", "step"], argument: Any) -> None:
+        """What will be asked of this environment next: an action, or [seed, options] of a reset.
+
+        With ``shared``, the first environment that is asked sends for all that were announced. Nothing has to be
+        announced, and what is announced must be asked for next.
+        """
+        if not isinstance(self._line, Berth) or self._line.broken:
+            return
+        if operation == "step":
+            try:
+                expect_type(self.action_space, argument)
+            except TypeError:
+                return  # the step will say so
+            if self._ended:
+                return
+        self._line.announce(operation, argument)
+
     def admissible(self) -> tuple[Any, ...] | None:
         """The actions applicable now, or None when the world does not list them."""
         if not self._knows_admissible:
@@ -222,11 +245,13 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
 
     # ------------------------------------------------------------------ inside
 
-    def _connected(self) -> Line:
+    def _connected(self) -> Line | Berth:
         if self._closed:
             raise WorldError("this environment is closed")
         if self._line is None or self._line.broken:
-            self._line = Line(
+            if self._line is not None:
+                self._line.close()
+            self._line = (Berth.of if self._shared else Line)(
                 self._url,
                 self._id,
                 self._options,
@@ -237,7 +262,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             self._asked_admissible = False
         return self._line
 
-    def _running(self) -> Line:
+    def _running(self) -> Line | Berth:
         if self._line is None or self._steps < 0:
             raise gymnasium.error.ResetNeeded("there is no episode yet: call reset() first")
         return self._line
@@ -254,7 +279,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         return None if handle is None else _play(line, handle)
 
 
-def _play(line: Line, handle: int) -> Generator[Any, Any, None]:
+def _play(line: Line | Berth, handle: int) -> Generator[Any, Any, None]:
     while action := line.call("script_next", handle):
         yield action[0]
 

@@ -21,7 +21,7 @@ try:
 except ImportError as error:
     raise MissingExtra("websockets", "serve") from error
 
-__all__ = ["Line"]
+__all__ = ["Line", "failed"]
 
 _REPLY_BYTES = 64 << 20
 _ERRORS: dict[str, type[Exception]] = {
@@ -33,6 +33,15 @@ _ERRORS: dict[str, type[Exception]] = {
     "protocol": ProtocolError,
 }
 _OVER = ("timeout", "busy", "protocol")
+
+
+_reached: set[str] = set()
+"""Sockets that were there once: where one is missing later, its server is gone, and nobody waits for it."""
+
+
+def failed(kind: str, said: str) -> Exception:
+    """The error that an answer tells of."""
+    return _ERRORS.get(kind, WorldError)(said)
 
 
 class Line:
@@ -90,7 +99,7 @@ class Line:
                     return value
                 case [number, "error", {"kind": str(kind), "message": str(said)}] if number in (self._number, -1):
                     self.broken |= number == -1 or kind in _OVER
-                    raise _ERRORS.get(kind, WorldError)(said)
+                    raise failed(kind, said)
                 case _:
                     raise ProtocolError(f"{self.url} answered call {self._number} with something else")
         except TimeoutError as error:
@@ -131,10 +140,11 @@ def _connect(url: str, token: str, seconds: float) -> AbstractContextManager[Cli
         if parts.scheme == "unix":
             if not parts.path or parts.netloc:
                 raise UsageError(f"expected a socket as unix:///PATH, got {url!r}")
-            _await_socket(Path(parts.path), seconds)
+            _await_socket(Path(parts.path), 0.0 if url in _reached else seconds)
             made: AbstractContextManager[ClientConnection] = unix_connect(
                 parts.path, "ws://localhost/agentgym", **options
             )
+            _reached.add(url)
             return made
         if parts.scheme not in ("http", "https", "ws", "wss") or not parts.netloc:
             raise UsageError(f"expected a url such as http://127.0.0.1:8000 or unix:///PATH, got {url!r}")

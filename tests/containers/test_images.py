@@ -109,6 +109,8 @@ def test_misuse_is_answered(engine: None, capsys: pytest.CaptureFixture[str]) ->
     assert main(["images", "pull"]) == 2
     assert main(["images", "build", "--workdir", "/x"]) == 2
     assert "belongs to `agentgym images pull`" in capsys.readouterr().err
+    assert main(["images", "--torch-index", "https://example.org"]) == 2
+    assert "--torch-index belongs to `agentgym images build`" in capsys.readouterr().err
 
 
 def test_an_image_without_python_is_refused(engine: None, tmp_path: Path) -> None:

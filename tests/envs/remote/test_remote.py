@@ -202,3 +202,21 @@ def test_a_dead_session_or_server_ends_one_episode_and_the_next_begins_anew() ->
     with pytest.raises(WorldError, match="nobody answers"):
         env.reset(seed=0)
     env.close()
+
+
+def test_nobody_waits_for_the_socket_of_a_server_that_has_left(tmp_path: Path) -> None:
+    """(A server that was just started is waited for: its socket comes in a moment.)"""
+    path = tmp_path / "socket"
+    with serving(IDS[0], "--uds", str(path), port=False):
+        env = gymnasium.make(REMOTE, url=f"unix://{path}", start_timeout=3600.0).unwrapped
+        env.reset(seed=0)
+    assert not path.exists()
+    with pytest.raises(WorldError, match="broke"):
+        env.step(0)
+    for again in (
+        lambda: env.reset(seed=0),
+        lambda: gymnasium.make(REMOTE, url=f"unix://{path}", start_timeout=3600.0),
+    ):
+        with pytest.raises(WorldError, match="there is no socket"):
+            again()
+    env.close()
