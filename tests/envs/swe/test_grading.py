@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import cheats
-
+from agentgym.envs.swe import cheats
 from agentgym.envs.swe.bugs import BUGS
 from agentgym.envs.swe.families import FAMILIES
 from agentgym.envs.swe.grading import Grader, Report, carried, controls
