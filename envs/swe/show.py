@@ -15,7 +15,7 @@ _SCANNED = 64
 _PREFIX = re.compile(r"^\s*(?:[\w./-]+[:-])?\d+[:\t -]\s?")
 _OUTCOME = re.compile(r"^(?:(PASSED|FAILED|ERROR) (\S+)|(\S+::\S+) (PASSED|FAILED|ERROR))", re.MULTILINE)
 # As Python prints them, as pytest's shortening leaves their end, and as a cut leaves their beginning.
-_ADDRESSES = re.compile(r"\b0x[0-9A-Fa-f]{6,}|(?<=\.\.\.)[0-9A-Fa-f]{4,}(?=>)|\b0x[0-9A-Fa-f]*$")
+_ADDRESSES = re.compile(r"\b0x[0-9A-Fa-f]{6,}|(?<=\.\.\.)[0-9A-Fa-f]{4,}(?=>)|(?<=\bat )0x[0-9A-Fa-f]*$")
 _TIMES = re.compile(r"\bin \d+(?:\.\d+)?s(?: \(\d+:\d\d:\d\d\))?")
 
 

@@ -20,7 +20,7 @@ def test_places_in_memory_are_left_out(said: str, left: str) -> None:
     assert without_addresses(said) == left
 
 
-@pytest.mark.parametrize("said", ["assert 0x1F == 31 and 0xbeef", "10x7f81cc78e750", "List[...]>"])
+@pytest.mark.parametrize("said", ["assert 0x1F == 31", "10x7f81cc78e750", "it is 0xbeef", "List[...]>"])
 def test_numbers_stay(said: str) -> None:
     assert without_addresses(said) == said
 
