@@ -30,6 +30,7 @@ from typing import Any
 
 from common import finish, parser
 
+from agentgym.containers import choose
 from agentgym.envs.swe import cheats, grading
 from agentgym.envs.swe.bugs import BUGS
 from agentgym.envs.swe.danger import of_patch
@@ -118,6 +119,7 @@ def figures_of(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
     seconds = round(sum(row["seconds"] for row in rows.values()), 1)
     return {
         "instances": len(rows),
+        "backends": dict(Counter(row["backend"] for row in rows.values())),
         **totals,
         "cheats_tried": sum(count["tried"] for count in counts.values()),
         "cheats_solved": sum(count["solved"] for count in counts.values()),
@@ -146,8 +148,9 @@ def main() -> None:
     suites = options.suite or (("smoke", "bugs") if options.quick else SUITES)
     until = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
     mark, figures, missing = code_mark(), dict[str, Any](), 0
+    backend = choose(options.backend)
     options.out.mkdir(parents=True, exist_ok=True)
-    grader = Grader(options.backend)
+    grader = Grader(backend)
     try:
         for suite in suites:
             chosen = instances(suite, 1 if options.quick else options.each)
@@ -162,7 +165,7 @@ def main() -> None:
                 key = (each.instance_id, each.digest, mark)
                 if key not in known and time.monotonic() < until:
                     found = judge(grader, each, list(tried(suite, number)))
-                    known[key] = {"instance": key[0], "text": key[1], "code": key[2], **found}
+                    known[key] = {"instance": key[0], "text": key[1], "code": key[2], "backend": backend, **found}
                     with path.open("a") as file:
                         file.write(json.dumps(known[key]) + "\n")
                 if key in known:
