@@ -30,7 +30,7 @@ from typing import Any
 
 from common import finish, parser
 
-from agentgym.containers import choose
+from agentgym.containers import backends
 from agentgym.envs.swe import cheats, grading
 from agentgym.envs.swe.bugs import BUGS
 from agentgym.envs.swe.danger import of_patch
@@ -148,7 +148,7 @@ def main() -> None:
     suites = options.suite or (("smoke", "bugs") if options.quick else SUITES)
     until = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
     mark, figures, missing = code_mark(), dict[str, Any](), 0
-    backend = choose(options.backend)
+    backend = options.backend or next((found.name for found in backends() if not found.refusal), "")
     options.out.mkdir(parents=True, exist_ok=True)
     grader = Grader(backend)
     try:
