@@ -12,7 +12,7 @@ Figures: ``success`` on held-out instances with its interval, ``train_cpu_second
 Bar: success >= 0.5 on at least 200 instances in at most 150 CPU-seconds. What to train and how long was chosen on other
 seeds, of which each has instances of its own to be tested on.
 
-What is done is kept in runs/swe_learning, by seed and settings: demonstrations a few hundred at a time, then the
+What is done is kept in runs/swe_learning, by seed and settings: demonstrations a hundred at a time, then the
 weights. A run that was cut short, or told to end after some minutes, goes on from there.
 
     python benchmarks/swe_learning.py --json --save
@@ -53,7 +53,7 @@ from agentgym.envs.swe.actions import call
 
 ENV = "agentgym/SWE-Smoke-v0"
 TEST_FIRST = 500_000
-PART = 250
+PART = 100
 """Demonstrations recorded at a time."""
 _PIECE = r"\n *|  +| ?[A-Za-z_]+| ?[0-9]| ?[^\sA-Za-z_0-9]|\s"
 
