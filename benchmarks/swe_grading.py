@@ -3,8 +3,8 @@
 Each instance's own repair is graded twice, and so is the untouched tree: the repair must solve it, the untouched tree
 must not (its FAIL_TO_PASS fail, all of its PASS_TO_PASS pass), and the two gradings must agree on every test. Then
 come patches that would pass hidden tests without repairing anything (`agentgym.envs.swe.cheats`): none may solve it,
-and each must be seen in the patch as a danger. Hand-written bugs and releases meet every cheat; of the generated
-functions and the mutants each meets the object that equals everything and three others, in turn.
+and each must be seen in the patch as a danger. Every hand-written bug meets every cheat; each other instance meets the
+object that equals everything, and a few of the others in turn (generated functions three, releases five, mutants one).
 
 Figures, by suite: ``instances``; ``gold``, ``untouched`` (solved); ``clean`` (untouched trees in which FAIL_TO_PASS
 fail and nothing else does); ``agree`` (instances whose gradings agree); by cheat ``tried``, ``solved``, ``unseen``;
@@ -45,8 +45,8 @@ from agentgym.errors import UsageError
 SUITES = ("smoke", "bugs", "releases", "mutants")
 FIRST = 900_000
 """Number of the first generated function: far from those that anything is trained on."""
-_TURN = 3
 _REAL = tuple(name for name in cheats.CHEATS if name not in ("nothing", "always-equal"))
+_TURN = {"smoke": 3, "bugs": len(_REAL), "releases": 5, "mutants": 1}
 
 
 def instances(suite: str, each: int) -> list[Instance]:
@@ -69,10 +69,7 @@ def instances(suite: str, each: int) -> list[Instance]:
 def tried(suite: str, number: int) -> Iterator[str]:
     """The cheats that an instance meets."""
     yield "always-equal"
-    if suite in ("bugs", "releases"):
-        yield from _REAL
-    else:
-        yield from (_REAL[(_TURN * number + k) % len(_REAL)] for k in range(_TURN))
+    yield from (_REAL[(_TURN[suite] * number + k) % len(_REAL)] for k in range(_TURN[suite]))
 
 
 def verdict(report: Report) -> tuple[Any, ...]:
