@@ -11,7 +11,9 @@ fail and nothing else does); ``agree`` (instances whose gradings agree); by chea
 ``wrong``: what fell short.
 
 The suites of packages must be built first (`agentgym swe build`). What was graded is kept in runs/swe_grading, and a
-run that was cut short goes on from there; one graded by other code or of another text is graded again.
+run that was cut short goes on from there; one graded by other code or of another text is graded again. Instances come
+in an order drawn by their names' hashes, so that what a run had no time for is missing from everywhere alike; ``of``
+says how many there would have been.
 
     python benchmarks/swe_grading.py --minutes 9    # as often as it takes
     python benchmarks/swe_grading.py --json --save
@@ -137,22 +139,23 @@ def main() -> None:
     made = parser(__doc__ or "")
     made.add_argument("--suite", action="append", choices=SUITES, help="only these; all when not given")
     made.add_argument("--each", type=int, default=7, help="generated functions of each of the families")
-    made.add_argument("--mutants", type=int, default=0, help="every n-th mutant until there are so many; all when 0")
-    made.add_argument("--minutes", type=float, default=0.0, help="stop after so long; 0 for no limit")
+    made.add_argument("--mutants", type=int, default=0, help="only so many mutants; all when 0")
+    made.add_argument("--minutes", type=float, default=0.0, help="of each suite, stop after so long; 0 for no limit")
     made.add_argument("--backend", default="", choices=("", "docker", "bubblewrap"))
     made.add_argument("--out", type=Path, default=Path("runs/swe_grading"), help="where graded rows are kept")
     options = made.parse_args()
     suites = options.suite or (("smoke", "bugs") if options.quick else SUITES)
-    until = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
     mark, figures, missing = code_mark(), dict[str, Any](), 0
     backend = options.backend or next((found.name for found in backends() if not found.refusal), "")
     options.out.mkdir(parents=True, exist_ok=True)
     grader = Grader(backend)
     try:
         for suite in suites:
+            until = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
             chosen = instances(suite, 1 if options.quick else options.each)
-            if suite == "mutants" and 0 < options.mutants < len(chosen):
-                chosen = [chosen[k * len(chosen) // options.mutants] for k in range(options.mutants)]
+            chosen.sort(key=lambda each: hashlib.sha256(each.instance_id.encode()).digest())
+            if suite == "mutants" and options.mutants:
+                chosen = chosen[: options.mutants]
             chosen = chosen[:4] if options.quick else chosen
             path = options.out / f"{suite}.jsonl"
             kept = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
@@ -172,9 +175,9 @@ def main() -> None:
             print(suite, {k: v for k, v in figures[suite].items() if k != "cheats"}, flush=True)
     finally:
         grader.close()
-    if missing:
-        raise SystemExit(f"{missing} instances are not graded yet; run it again")
     finish("swe_grading", figures, options)
+    if missing or any(found["wrong"] for found in figures.values()):
+        raise SystemExit(f"{missing} instances are not graded yet (run it again); see also what is wrong, above")
 
 
 if __name__ == "__main__":
