@@ -130,9 +130,10 @@ def figures_of(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def code_mark() -> str:
-    """The grader's and the cheats' own text: what was graded by another is graded again."""
-    whole = b"".join(Path(module.__file__ or "").read_bytes() for module in (cheats, grading))
-    return hashlib.sha256(whole).hexdigest()[:12]
+    """The text of the grader and of the cheats: what was graded by another is graded again."""
+    folder = Path(grading.__file__ or "").parent
+    names = ("cheats.py", "danger.py", "grading.py", "values.py", "watched.py", "inside/calls.py", "inside/suite.py")
+    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in names)).hexdigest()[:12]
 
 
 def main() -> None:
