@@ -9,8 +9,8 @@ Figures: ``success`` on held-out instances with its interval, ``train_cpu_second
 ``demos_seconds`` (wall) and ``demos_cpu_seconds`` of recording the demonstrations; and of the tested episodes
 ``grounded`` (share of steps) and ``edited`` (share of episodes that edited the function at fault).
 
-Bar: success >= 0.5 on at least 200 instances in at most 150 CPU-seconds. Each seed has instances of its own to be tested
-on, so that what to train and how long can be chosen on others than the one that is reported.
+Bar: success >= 0.5 on at least 200 instances in at most 150 CPU-seconds. Each seed has instances of its own to be
+tested on, so that what to train and how long can be chosen on others than the one that is reported.
 
 What is done is kept in runs/swe_learning, by seed and settings: demonstrations a hundred at a time, then the
 weights. A run that was cut short, or told to end after some minutes, goes on from there.
