@@ -173,6 +173,9 @@ def main() -> None:
                     rows[each.instance_id] = known[key]
             missing += len(chosen) - len(rows)
             figures[suite] = {"of": len(chosen), **figures_of(rows)}
+            if suite == "releases":
+                built = {each.instance_id for each in chosen}
+                figures[suite]["not_built"] = [pair.id for pair in PAIRS if pair.id not in built]
             print(suite, {k: v for k, v in figures[suite].items() if k != "cheats"}, flush=True)
     finally:
         grader.close()
