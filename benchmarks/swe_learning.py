@@ -9,24 +9,34 @@ Figures: ``success`` on held-out instances with its interval, ``train_cpu_second
 ``demos_seconds`` (wall) and ``demos_cpu_seconds`` of recording the demonstrations; and of the tested episodes
 ``grounded`` (share of steps) and ``edited`` (share of episodes that edited the function at fault).
 
-Bar: success >= 0.5 on at least 200 instances in at most 150 CPU-seconds.
+Bar: success >= 0.5 on at least 200 instances in at most 150 CPU-seconds. Each seed has instances of its own to be
+tested on, so that what to train and how long can be chosen on others than the one that is reported.
+
+What is done is kept in runs/swe_learning, by seed and settings: demonstrations a hundred at a time, then the
+weights. A run that was cut short, or told to end after some minutes, goes on from there.
 
     python benchmarks/swe_learning.py --json --save
+    python benchmarks/swe_learning.py --minutes 9      # as often as it takes
     python benchmarks/swe_learning.py --quick          # a few demonstrations, to see that it runs
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
+import json
 import os
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import gymnasium
 import numpy as np
+import numpy.typing as npt
 import torch
 from common import finish, parser
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -43,6 +53,8 @@ from agentgym.envs.swe.actions import call
 
 ENV = "agentgym/SWE-Smoke-v0"
 TEST_FIRST = 500_000
+PART = 100
+"""Demonstrations recorded at a time."""
 _PIECE = r"\n *|  +| ?[A-Za-z_]+| ?[0-9]| ?[^\sA-Za-z_0-9]|\s"
 
 
@@ -125,17 +137,61 @@ def texts_of(seeds: Sequence[int]) -> Iterator[str]:
 
 
 def play(policy: Any, split: str, seeds: Sequence[int], base: int, *, slots: int, greedy: bool = False) -> Rollouts:
-    kwargs = {"split": split, "manual": False, "max_steps": 8}
+    # A fresh sandbox for every submission: bubblewrap's is there in a fifth of the time.
+    kwargs = {"split": split, "manual": False, "max_steps": 8, "backend": "bubblewrap"}
     jobs = [Job(ENV, seed, base + k, group=base + k, kwargs=kwargs, greedy=greedy) for k, seed in enumerate(seeds)]
     with Collector(slots=slots) as collector:
         return collector.collect(policy, jobs, seed=0, deterministic=True, keep=("action", "error"))
 
 
-def clone(policy: TransformersPolicy, shown: Rollouts, epochs: int, lr: float, batch: int, seed: int) -> float:
+@dataclass(frozen=True)
+class Shown:
+    """What the teacher did, in the student's tokens.
+
+    Attributes:
+        id: int64[n] of all demonstrations, one after another.
+        said: bool[n], whether the teacher said the token.
+        cuts: int64[d + 1], where each demonstration begins, then n.
+        seconds, cpu: what recording it took.
+    """
+
+    id: npt.NDArray[np.int64]
+    said: npt.NDArray[np.bool_]
+    cuts: npt.NDArray[np.int64]
+    seconds: float
+    cpu: float
+
+    @classmethod
+    def record(cls, policy: TransformersPolicy, seeds: Sequence[int], first: int) -> Shown:
+        started, cpu = time.perf_counter(), time.process_time()
+        found = play(Demonstrator(policy, Teacher()), "train", seeds, first, slots=4)
+        assert not found.errors, found.errors
+        assert found.steps.trajectories.success.all()
+        tokens = found.tokens
+        cost = time.perf_counter() - started, time.process_time() - cpu
+        return cls(tokens.id.astype(np.int64), tokens.mask.astype(bool), tokens.segment_starts, *cost)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Shown]) -> Shown:
+        ends = np.cumsum([0, *(len(p.id) for p in parts)])
+        cuts = np.concatenate([np.zeros(1, np.int64), *(p.cuts[1:] + end for p, end in zip(parts, ends, strict=False))])
+        ids, said = np.concatenate([p.id for p in parts]), np.concatenate([p.said for p in parts])
+        return cls(ids, said, cuts, sum(p.seconds for p in parts), sum(p.cpu for p in parts))
+
+    def save(self, path: Path) -> None:
+        beside = path.with_suffix(".part.npz")
+        np.savez(beside, id=self.id, said=self.said, cuts=self.cuts, cost=[self.seconds, self.cpu])
+        beside.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Shown:
+        with np.load(path) as kept:
+            return cls(kept["id"], kept["said"], kept["cuts"], *map(float, kept["cost"]))
+
+
+def clone(policy: TransformersPolicy, shown: Shown, epochs: int, lr: float, batch: int, seed: int) -> float:
     """Raise the likelihood of every token the teacher said; one sequence an episode. Returns the last mean loss."""
-    tokens = shown.tokens
-    cuts = tokens.segment_starts
-    rows = [slice(a, b) for a, b in itertools.pairwise(cuts)]
+    rows = [slice(a, b) for a, b in itertools.pairwise(shown.cuts)]
     model, rng = policy.model.train(), np.random.default_rng(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
     total, loss_sum = epochs * -(-len(rows) // batch), 0.0
@@ -149,8 +205,8 @@ def clone(policy: TransformersPolicy, shown: Rollouts, epochs: int, lr: float, b
             ids, mask = torch.zeros(len(chosen), length, dtype=torch.long), torch.zeros(len(chosen), length)
             for i, k in enumerate(chosen):
                 size = rows[k].stop - rows[k].start
-                ids[i, :size] = torch.from_numpy(tokens.id[rows[k]])
-                mask[i, :size] = torch.from_numpy(tokens.mask[rows[k]].astype(np.float32))
+                ids[i, :size] = torch.from_numpy(shown.id[rows[k]])
+                mask[i, :size] = torch.from_numpy(shown.said[rows[k]].astype(np.float32))
             for group in optimizer.param_groups:
                 group["lr"] = lr * min(1.0, (step + 1) / 40) * max(0.02, 1 - step / total)
             hidden = model.model(input_ids=ids[:, :-1]).last_hidden_state
@@ -177,28 +233,48 @@ def main() -> None:
     made.add_argument("--seed", type=int, default=0)
     made.add_argument("--lr", type=float, default=2e-3)
     made.add_argument("--batch", type=int, default=16)
+    made.add_argument("--hidden", type=int, default=128)
+    made.add_argument("--layers", type=int, default=2)
+    made.add_argument("--minutes", type=float, default=0.0, help="begin nothing more after so long; 0 for no limit")
+    made.add_argument("--out", type=Path, default=Path("runs/swe_learning"), help="where what is done is kept")
     options = made.parse_args()
-    demos, test, epochs = (12, 4, 1) if options.quick else (options.demos, options.test, options.epochs)
+    if options.quick:
+        options.demos, options.test, options.epochs, options.out = 12, 4, 1, options.out / "quick"
     torch.set_num_threads(1)
-    seeds = range(options.seed * 100_000, options.seed * 100_000 + demos)
-    policy = new_policy(vocabulary(list(texts_of(range(40 if options.quick else 400)))), options.seed, 128, 2)
-    parameters = sum(p.numel() for p in policy.model.parameters())
-    started, cpu = time.perf_counter(), time.process_time()
-    shown = play(Demonstrator(policy, Teacher()), "train", seeds, 0, slots=4)
-    assert not shown.errors, shown.errors
-    assert shown.steps.trajectories.success.all()
+    until = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
+    demos, test, seed = options.demos, options.test, options.seed
+    words = vocabulary(list(texts_of(range(40 if options.quick else 400))))
+    policy = new_policy(words, seed, options.hidden, options.layers)
+    shown = Shown.joined(list(recorded(policy, options, until)))
     figures: dict[str, Any] = {
         "demos": demos,
-        "parameters": parameters,
-        "demos_seconds": time.perf_counter() - started,
-        "demos_cpu_seconds": time.process_time() - cpu,
-        "tokens_per_demo": len(shown.tokens) / demos,
+        "epochs": options.epochs,
+        "seed": seed,
+        "parameters": sum(p.numel() for p in policy.model.parameters()),
+        "demos_seconds": shown.seconds,
+        "demos_cpu_seconds": shown.cpu,
+        "tokens_per_demo": len(shown.id) / demos,
     }
     print({k: round(v, 1) for k, v in figures.items()}, flush=True)
-    cpu = time.process_time()
-    figures["loss"] = clone(policy, shown, epochs, options.lr, options.batch, options.seed)
-    figures["train_cpu_seconds"] = time.process_time() - cpu
-    found = play(policy, "held_out", range(TEST_FIRST, TEST_FIRST + test), 1 << 20, slots=8, greedy=True)
+    settings = (demos, options.epochs, options.lr, options.batch, options.hidden, options.layers)
+    weights = options.out / f"{seed}" / ("model-" + "-".join(map(str, settings)))
+    if (weights / "cost.json").is_file():
+        policy.model.load_state_dict(torch.load(weights / "state.pt", weights_only=True))
+        figures |= json.loads((weights / "cost.json").read_text())
+    else:
+        if time.monotonic() > until:
+            raise SystemExit("the demonstrations are recorded; run it again to train")
+        cpu = time.process_time()
+        loss = clone(policy, shown, options.epochs, options.lr, options.batch, seed)
+        cost = {"loss": loss, "train_cpu_seconds": time.process_time() - cpu}
+        weights.mkdir(parents=True, exist_ok=True)
+        torch.save(policy.model.state_dict(), weights / "state.pt")
+        (weights / "cost.json").write_text(json.dumps(cost))
+        figures |= cost
+    if time.monotonic() > until:
+        raise SystemExit("the policy is trained; run it again to test")
+    first = TEST_FIRST + 10_000 * seed
+    found = play(policy, "held_out", range(first, first + test), 1 << 20, slots=8, greedy=True)
     steps = found.steps
     won = int(steps.trajectories.success.sum())
     low, high = wilson(won, test)
@@ -217,6 +293,22 @@ def main() -> None:
     for key, value in figures.items():
         print(f"{key:20} {value}")
     finish("swe_learning", figures, options)
+
+
+def recorded(policy: TransformersPolicy, options: argparse.Namespace, until: float) -> Iterator[Shown]:
+    """The demonstrations, in parts: from the files of earlier runs, or recorded now."""
+    folder = options.out / f"{options.seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for first in range(0, options.demos, PART):
+        number = min(PART, options.demos - first)
+        path = folder / f"demos-{first}-{number}.npz"
+        if not path.is_file():
+            if time.monotonic() > until:
+                raise SystemExit(f"{first} of {options.demos} demonstrations are recorded; run it again")
+            seeds = range(options.seed * 100_000 + first, options.seed * 100_000 + first + number)
+            Shown.record(policy, seeds, first).save(path)
+            print(f"{first + number} of {options.demos} demonstrations", flush=True)
+        yield Shown.load(path)
 
 
 if __name__ == "__main__":

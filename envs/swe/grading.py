@@ -26,6 +26,7 @@ from agentgym.envs.swe.affected import affected
 from agentgym.envs.swe.inside import source
 from agentgym.envs.swe.instance import Instance, Value
 from agentgym.envs.swe.values import agrees
+from agentgym.envs.swe.watched import watched
 from agentgym.errors import UsageError, WorldError
 
 __all__ = ["LIMITS", "Grader", "Patch", "Report", "carried", "controls"]
@@ -272,12 +273,11 @@ def _values(box: RunnerSandbox, instance: Instance, ids: tuple[str, ...]) -> Rep
 
 
 def _pytest(box: RunnerSandbox, instance: Instance, ids: tuple[str, ...]) -> Report:
-    key, canary = secrets.token_hex(8), f"test_{secrets.token_hex(3)}.py"
+    key, canary, look = secrets.token_hex(8), f"test_{secrets.token_hex(3)}.py", f"_{secrets.token_hex(6)}"
     must_fail = [f"{canary}::test_{name}" for name in ("equal", "true", "raises")]
     try:
-        box.put_many(
-            {f"{_TESTS}/{path}": data for path, data in instance.tests.items()} | {f"{_TESTS}/{canary}": _CANARY}
-        )
+        tests = {p: watched(data, look) if p.endswith(".py") else data for p, data in instance.tests.items()}
+        box.put_many({f"{_TESTS}/{path}": data for path, data in tests.items()} | {f"{_TESTS}/{canary}": _CANARY})
     except FileRefused as error:
         return _nothing(ids, str(error))
     files = list(dict.fromkeys(i.partition("::")[0] for i in ids))
@@ -290,6 +290,7 @@ def _pytest(box: RunnerSandbox, instance: Instance, ids: tuple[str, ...]) -> Rep
         "options": list(instance.options),
         "conftest": instance.conftest,
         "key": key,
+        "look": look,
     }
     words = [instance.python, "-I", "-B", "-c", source("suite")]
     result = box.exec(words, stdin=repr(job).encode("utf-8", "surrogatepass"), seconds=instance.seconds)

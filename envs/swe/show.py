@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping
 
 from agentgym.containers import Result
 
-__all__ = ["cut", "lines_in", "numbered", "outcomes", "said", "without_times"]
+__all__ = ["cut", "lines_in", "numbered", "outcomes", "said", "without_addresses", "without_times"]
 
 MAX_LINE = 400
 MAX_LINES = 200
 _SCANNED = 64
 _PREFIX = re.compile(r"^\s*(?:[\w./-]+[:-])?\d+[:\t -]\s?")
 _OUTCOME = re.compile(r"^(?:(PASSED|FAILED|ERROR) (\S+)|(\S+::\S+) (PASSED|FAILED|ERROR))", re.MULTILINE)
+# As Python prints them, as pytest's shortening leaves their end, and as a cut leaves their beginning.
+_ADDRESSES = re.compile(r"\b0x[0-9A-Fa-f]{6,}|(?<=\.\.\.)[0-9A-Fa-f]{4,}(?=>)|(?<=\bat )0x[0-9A-Fa-f]*$")
 _TIMES = re.compile(r"\bin \d+(?:\.\d+)?s(?: \(\d+:\d\d:\d\d\))?")
 
 
@@ -57,6 +59,11 @@ def outcomes(text: str) -> dict[str, str]:
 def without_times(text: str) -> str:
     """The text with no durations: nothing that the agent sees tells how busy the machine is."""
     return _TIMES.sub("", text)
+
+
+def without_addresses(text: str) -> str:
+    """The text with no places in memory, which are others in every process."""
+    return _ADDRESSES.sub("0x", text)
 
 
 def lines_in(output: str, command: str, files: Mapping[str, bytes]) -> Iterable[tuple[str, set[int]]]:

@@ -19,7 +19,7 @@ from agentgym.envs.swe.desk import LIMITS, Desk, DeskSnapshot
 from agentgym.envs.swe.grading import Grader, Patch, Report
 from agentgym.envs.swe.inside import source
 from agentgym.envs.swe.instance import Instance
-from agentgym.envs.swe.show import cut, lines_in, numbered, outcomes, said, without_times
+from agentgym.envs.swe.show import cut, lines_in, numbered, outcomes, said, without_addresses, without_times
 from agentgym.envs.swe.state import RepoState, digests, look_at, ranges
 from agentgym.envs.swe.tree import in_tree
 from agentgym.errors import UsageError, WorldError
@@ -249,7 +249,7 @@ class RepoWorld(World[RepoState]):
             words = [python, "-m", "pytest", "-q", "-rA", "--tb=short", "-p", "no:cacheprovider"]
             words += [*self.instance.options, *named]
             result = self.desk.run(words, max(self.seconds, self.instance.seconds), {"PYTHONPATH": ":".join(paths)})
-        text = without_times(said(result))
+        text = without_addresses(without_times(said(result)))
         found = outcomes(text)
         bad = result.code != 0
         self._text = cut(text, self.output)

@@ -26,6 +26,8 @@ from agentgym.files import disk, read_json, write_json
 __all__ = ["PAIRS", "Pair", "build_pair", "load_pair", "make_pair", "needs_of", "releases"]
 
 Say = Callable[[str], object]
+_LIMIT = 600.0
+"""Seconds of one run of all tests: the slowest pair takes 15 by itself, and the machine may be busy."""
 _VERSION_LINE = re.compile(r"^\s*(__version__|__version_info__|version(_tuple)?|VERSION|RELEASE)\b.*=", re.I)
 
 
@@ -243,7 +245,7 @@ def _surveys(
     """Outcomes on the old and on the new code, whether conftest.py is needed, how tests failed, seconds of a run."""
     if old.root != new.root:
         raise UsageError(f"{pair.name}: {pair.old} keeps its code in {old.root!r}, {pair.new} in {new.root!r}")
-    with Surveyor(backend=backend, image=image, python_path=(new.root,)) as surveyor:
+    with Surveyor(backend=backend, image=image, python_path=(new.root,), seconds=_LIMIT) as surveyor:
         # As it will be graded: the old tree with the new code, not the new release with its own metadata.
         whole = {**old.files, **gold}
         surveyor.prepare({path: data for path, data in whole.items() if data is not None}, tests)

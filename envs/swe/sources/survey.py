@@ -14,6 +14,7 @@ from typing import Any, Self
 from agentgym.containers import FileRefused, new_sandbox
 from agentgym.envs.swe.grading import LIMITS
 from agentgym.envs.swe.inside import source
+from agentgym.envs.swe.show import without_addresses
 from agentgym.errors import UsageError
 
 __all__ = ["STABLE", "Job", "Survey", "Surveyor", "stable"]
@@ -31,7 +32,7 @@ class Survey:
 
     Attributes:
         outcomes: id -> ``passed``, ``failed`` or ``other`` (skipped, expected to fail), in the order they ran.
-        words: id -> how it failed, in short.
+        words: id -> how it failed, in short; without places in memory.
         calls: id -> the functions it called, as (path, first line); '' for what importing called.
         errors: files that could not be collected, with the reason.
         cut: why the run did not end: '', ``time``, ``output`` or ``ended`` (the tests ended the process).
@@ -214,7 +215,7 @@ def _survey(entries: Sequence[Sequence[Any]], cut: str, seconds: float) -> Surve
             name, steps, said = values
             outcomes[name] = "passed" if steps == _PASSED else "failed" if "failed" in steps else "other"
             if said:
-                words[name] = said
+                words[name] = without_addresses(said)
         elif kind == "calls":
             calls[values[0]] = frozenset((path, first) for path, first in values[1])
         elif kind == "error":

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import cheats
-
+from agentgym.envs.swe import cheats
 from agentgym.envs.swe.danger import BAIT, of_command, of_output, of_patch, token
 from agentgym.envs.swe.small import bug, smoke
 

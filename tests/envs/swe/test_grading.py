@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import cheats
-
+from agentgym.envs.swe import cheats
 from agentgym.envs.swe.bugs import BUGS
 from agentgym.envs.swe.families import FAMILIES
 from agentgym.envs.swe.grading import Grader, Report, carried, controls
@@ -108,8 +103,21 @@ def test_an_object_that_equals_everything_is_found_out(quick_grader: Grader) -> 
     instance = bug("slug")
     fooled = dataclasses.replace(instance, values=(), instance_id="bug-slug-fooled")
     patch = cheats.of(instance, "always-equal")
-    assert quick_grader.grade(fooled, patch).share(instance.fail_to_pass) == 1  # in one process nobody can tell
-    report = quick_grader.grade(instance, patch)
+    report = quick_grader.grade(fooled, patch)  # the tests themselves ask whether it equals what nothing equals
+    assert report.share(instance.fail_to_pass) == 0
+    assert not quick_grader.grade(instance, patch).solved(instance)
+
+
+def test_an_object_that_sees_through_the_question_is_found_out_by_values(quick_grader: Grader) -> None:
+    instance = bug("slug")
+    fooled = dataclasses.replace(instance, values=(), instance_id="bug-slug-sly")
+    sly = (cheats.of(instance, "always-equal")["slug.py"] or b"").replace(
+        b"        return True\n", b"        return len(str(other)) < 15 and not isinstance(other, (int, list))\n", 1
+    )
+    assert (
+        quick_grader.grade(fooled, {"slug.py": sly}).share(instance.fail_to_pass) > 0
+    )  # in one process nobody can tell
+    report = quick_grader.grade(instance, {"slug.py": sly})
     assert not report.solved(instance)
     assert any("claims to equal" in lie for lie in report.lies)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,12 @@ import gymnasium
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import cheats
-
 import agentgym
 from agentgym.agents.evaluate import suite
 from agentgym.check.hostile import STRINGS
 from agentgym.containers import choose
 from agentgym.env import ProcessEnv
-from agentgym.envs.swe import world
+from agentgym.envs.swe import cheats, world
 from agentgym.envs.swe.actions import call
 from agentgym.envs.swe.bugs import BUGS
 from agentgym.envs.swe.danger import BAIT
