@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 from safetensors.torch import load_file
+from transformers.utils import logging as transformers_logging
 
 from agentgym.agents.policy.context import Append, ContextPolicy, LastK, Summarise
 from agentgym.agents.policy.small import small_model
@@ -73,7 +76,8 @@ def load_weights(policy: TransformersPolicy, folder: Path) -> None:
     Raises:
         UsageError: the shapes differ.
     """
-    saved = TransformersPolicy.from_pretrained(folder, device="cpu")
+    with _no_bar():
+        saved = TransformersPolicy.from_pretrained(folder, device="cpu")
     try:
         policy.model.load_state_dict(saved.model.state_dict())
     except RuntimeError as error:
@@ -81,6 +85,19 @@ def load_weights(policy: TransformersPolicy, folder: Path) -> None:
     if policy.value_head is not None:
         policy.value_head.load_state_dict(load_file(folder / VALUE_HEAD))
     policy.flush()
+
+
+@contextlib.contextmanager
+def _no_bar() -> Iterator[None]:
+    """Without the bar that Transformers draws while it loads, across what the run itself tells."""
+    bars: Any = transformers_logging  # not annotated upstream
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()
 
 
 def own_copy(policy: TransformersPolicy) -> Any:
