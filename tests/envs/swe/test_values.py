@@ -83,7 +83,7 @@ def test_equal_values_have_one_text(one: object, other: object) -> None:
         (Equal(), 3),
         (EqualList([5]), [1, 2]),
         (EqualInt(5), 3),
-        (Posing(), 0),
+        pytest.param(Posing(), 0, id="posing"),
         ([Equal()], [3]),
     ],
 )
