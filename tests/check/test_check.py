@@ -55,7 +55,8 @@ def test_anchors_vary_also_where_the_agent_sees_nothing_of_it() -> None:
 
     def trace(*told: tuple[str, int]) -> Any:
         return SimpleNamespace(
-            moments=[SimpleNamespace(observation=o, record={"anchor": a, "progress": 0.0}, error="") for o, a in told]
+            seed=7,
+            moments=[SimpleNamespace(observation=o, record={"anchor": a, "progress": 0.0}, error="") for o, a in told],
         )
 
     noted, over = trace(("page", 1), ("page, and a note", 1)), trace(("page", 1), ("page", 2))

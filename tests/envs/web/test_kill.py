@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import gymnasium
@@ -65,14 +67,18 @@ def until(condition: object, what: str) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Nothing of earlier tests is running, and what browsers put aside from now on lies in here."""
+def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Nothing of earlier tests is running, and what browsers put aside from now on lies in here.
+
+    Its name is short: Chromium makes a socket in there, and the path of a socket has at most 107 bytes.
+    """
     close_browsers()
     until(lambda: not browsers(os.getpid()), "the browser of the tests before is still there")
     others.clear()
     others.update(children(os.getpid()))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    return tmp_path
+    with tempfile.TemporaryDirectory(prefix="kill-") as name:
+        monkeypatch.setenv("TMPDIR", name)
+        yield Path(name)
 
 
 def left(folder: Path) -> list[str]:
