@@ -114,18 +114,18 @@ def get_path(box: RunnerSandbox, host: Host) -> Seen:
         "../etc/passwd",
         "/etc/passwd",
         "a/../../etc/passwd",
-        "/work/../etc/passwd",
+        f"{box.session.workdir}/../etc/passwd",
         str(host.secret),
         "/proc/1/mem",
     )
     kinds = [_refused(box, path) for path in paths]
-    return Seen(all(kinds), box.get("/work/y") == b"x" and box.get("./y") == b"x", f"refused as {kinds}")
+    return Seen(all(kinds), box.get(f"{box.session.workdir}/y") == b"x" == box.get("./y"), f"refused as {kinds}")
 
 
 @probe("get-special", "have a pipe, a socket, a device or an endless file fetched")
 def get_special(box: RunnerSandbox, host: Host) -> Seen:
-    box.exec("mkfifo fifo; truncate -s 31M sparse; mkdir folder; ln /work/fifo hard")
-    python(box, 's = socket.socket(socket.AF_UNIX); s.bind("/work/socket")')
+    box.exec("mkfifo fifo; truncate -s 31M sparse; mkdir folder; ln fifo hard")
+    python(box, 's = socket.socket(socket.AF_UNIX); s.bind("socket")')
     kinds = [_refused(box, path) for path in ("fifo", "socket", "sparse", "folder", "hard")]
     box.exec("truncate -s 3M small")
     return Seen(all(kinds), len(box.get("small")) == 3 << 20, f"refused as {kinds}")
@@ -133,8 +133,9 @@ def get_special(box: RunnerSandbox, host: Host) -> Seen:
 
 @probe("put-path", "have a file written outside, by its path or through a link to a folder")
 def put_path(box: RunnerSandbox, host: Host) -> Seen:
+    home = box.session.workdir
     box.exec(f"ln -s /tmp folder; ln -s {host.folder} host; mkdir real")
-    paths = ("../x", "/etc/x", "folder/x", "host/x", "/work/../x", "real/../../x", "/", "/work", "/usr/x", "/dev/x")
+    paths = ("../x", "/etc/x", "folder/x", "host/x", f"{home}/../x", "real/../../x", "/", home, "/usr/x", "/dev/x")
     kinds = [_refused(box, path, b"bad") for path in paths]
     box.put("real/x", b"good")
     lost = box.exec("ls /tmp /x /etc/x 2>/dev/null").out.text.split()
@@ -156,11 +157,11 @@ def device(box: RunnerSandbox, host: Host) -> Seen:
         box,
         """
 import stat
-tell("block", attempt(os.mknod, "/work/disk", 0o600 | stat.S_IFBLK, os.makedev(254, 0)))
-tell("char", attempt(os.mknod, "/work/mem", 0o600 | stat.S_IFCHR, os.makedev(1, 1)))
+tell("block", attempt(os.mknod, "disk", 0o600 | stat.S_IFBLK, os.makedev(254, 0)))
+tell("char", attempt(os.mknod, "mem", 0o600 | stat.S_IFCHR, os.makedev(1, 1)))
 for name in ("mem", "kmsg", "vda", "sda", "kvm", "fuse", "net/tun", "vhost-vsock", "vsock", "loop-control"):
     tell("/dev/" + name, attempt(os.open, "/dev/" + name, os.O_RDWR))
-tell("fifo", attempt(os.mkfifo, "/work/fifo"))
+tell("fifo", attempt(os.mkfifo, "fifo"))
 tell("null", attempt(os.open, "/dev/null", os.O_RDWR))
 """,
     ).out.text

@@ -108,11 +108,12 @@ for path in paths:
 """
     own = """
 server = socket.socket(socket.AF_UNIX)
-server.bind("/work/socket")
+server.bind("socket")
 server.listen()
-tell("own", attempt(socket.socket(socket.AF_UNIX).connect, "/work/socket"))
+tell("own", attempt(socket.socket(socket.AF_UNIX).connect, "socket"))
 """
     out = python(box, code + own).out.text
-    found = box.exec("find / -xdev -type s -not -path '/proc/*' -not -path '/work/*' 2>/dev/null").out.text.split()
+    elsewhere = f"-not -path '/proc/*' -not -path '{box.session.workdir}/*'"
+    found = box.exec(f"find / -xdev -type s {elsewhere} 2>/dev/null").out.text.split()
     held = out.count("sock ENOENT") == 3 and f"{host.socket} E" in out and not found
     return Seen(held, "own 0" in out and f"{host.socket} 0" in on_host(code), f"{out} sockets found: {found}")

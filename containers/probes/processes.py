@@ -5,7 +5,7 @@ from __future__ import annotations
 from agentgym.containers.probes.probe import COUNT, Host, Seen, probe, python
 from agentgym.containers.sandbox import RunnerSandbox
 
-_BEAT = "while :; do date >> /work/beat; sleep 0.02; done"
+_BEAT = "while :; do date >> beat; sleep 0.02; done"
 
 
 def _survives(box: RunnerSandbox, start: str, seconds: float | None = None) -> Seen:
@@ -45,7 +45,7 @@ for _ in range(2):
     if os.fork():
         os._exit(0)
     os.setsid()
-os.execvp("sh", ["sh", "/work/beat.sh"])
+os.execvp("sh", ["sh", "beat.sh"])
 P"""
 
 
@@ -69,7 +69,7 @@ def timeout(box: RunnerSandbox, host: Host) -> Seen:
 def forks(box: RunnerSandbox, host: Host) -> Seen:
     code = """
 import os
-open("/work/began", "w").close()
+open("began", "w").close()
 for _ in range(8):
     if os.fork() == 0:
         while True:

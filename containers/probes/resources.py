@@ -106,7 +106,7 @@ def inodes(box: RunnerSandbox, host: Host) -> Seen:
 made = 0
 try:
     for k in range(400000):
-        os.close(os.open(f"/work/{k}", os.O_CREAT | os.O_WRONLY))
+        os.close(os.open(str(k), os.O_CREAT | os.O_WRONLY))
         made += 1
 except OSError as error:
     pass
@@ -246,6 +246,7 @@ print(open("a").read())
     )
     box.restore(name)
     same = [box.get(path) == b"original" for path in ("a", "b", "c/d", "e")]
-    left = box.exec("find /work /tmp /dev/shm -mindepth 1 | sort; getfattr -d b 2>/dev/null").out.text.split()
-    held = all(same) and left == ["/work/a", "/work/b", "/work/c", "/work/c/d", "/work/e"]
+    home = box.session.workdir
+    left = box.exec(f"find {home} /tmp /dev/shm -mindepth 1 | sort; getfattr -d b 2>/dev/null").out.text.split()
+    held = all(same) and left == [f"{home}/{name}" for name in ("a", "b", "c", "c/d", "e")]
     return Seen(held, result.out.text == "tampered\n", f"same {same}, there {left}")
