@@ -28,7 +28,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-24s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 quickstart: $(VENV)/.quickstart ## train a small agent on a gridworld and show what it learnt
-	$(BIN)/python -m agentgym.agents.train.quickstart
+	$(BIN)/agentgym quickstart
 
 quickstart-in-containers: $(VENV)/.test ## the same, training and environments each in a container without network
 	$(BIN)/agentgym images build serve train $(addprefix --torch-index ,$(TORCH_INDEX))

@@ -8,11 +8,7 @@ report.
 
 from __future__ import annotations
 
-import argparse
-import json
 import multiprocessing
-import sys
-import time
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +17,7 @@ from typing import Any
 from agentgym.agents.train.config import TrainConfig
 from agentgym.runs import Run
 
-__all__ = ["CONFIG", "main", "quickstart", "set_aside"]
+__all__ = ["CONFIG", "quickstart", "set_aside"]
 
 CONFIG = TrainConfig(
     env="agentgym/Grid-DoorKey-8x8-H60-v0",
@@ -150,25 +146,3 @@ def set_aside(out: Path) -> Path:
             n += 1
         out.rename(out.with_name(f"{out.name}-{n}"))
     return out
-
-
-def main(argv: list[str] | None = None) -> int:
-    """``python -m agentgym.agents.train.quickstart [--seed N] [--out FOLDER] [--json]``."""
-    parser = argparse.ArgumentParser(
-        prog="quickstart",
-        description="Train a small policy on DoorKey-8x8, on process rewards and on outcomes alone; write a report.",
-        epilog="example: python -m agentgym.agents.train.quickstart --seed 1 --out runs/seed1",
-    )
-    parser.add_argument("--seed", type=int, default=CONFIG.seed, help="of everything random (default %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("runs/quickstart"), help="run folder (default %(default)s)")
-    parser.add_argument("--json", action="store_true", help="print only the summary, as one JSON line")
-    options = parser.parse_args(argv)
-    start = time.monotonic()
-    summary = quickstart(options.out, config=replace(CONFIG, seed=options.seed), quiet=options.json)
-    if options.json:
-        print(json.dumps(summary | {"wall_seconds": round(time.monotonic() - start, 1)}))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
