@@ -46,13 +46,18 @@ class Tab:
         self._moved = asyncio.Event()
         self.dead: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._defined: set[str] = set()
+        cdp.on("Page.frameNavigated", self._commit)
         page.on("domcontentloaded", lambda _: self._arrive())
         page.on("crash", lambda _: self.die("the page crashed"))
         page.on("close", lambda _: self.die("the page is closed"))
 
+    def _commit(self, event: Mapping[str, Any]) -> None:
+        # On the channel that scripts go out on: it comes before any answer of the new document.
+        if "parentId" not in event["frame"]:
+            self._defined = set()
+
     def _arrive(self) -> None:
         self.documents += 1
-        self._defined = set()
         self.refusals = 0
         self._moved.set()
 

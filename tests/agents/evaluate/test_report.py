@@ -144,8 +144,9 @@ def test_an_episode_is_walked_with_the_keyboard(page: Any, trained: Path) -> Non
     page.keyboard.press("Home")
     page.locator(".next").click()
     assert where.inner_text() == f"Step 2 of {last}"
-    box = page.locator(".timeline svg").bounding_box()
-    page.mouse.click(box["x"] + box["width"] * 0.97, box["y"] + box["height"] / 2)
+    timeline = page.locator(".timeline svg")
+    box = timeline.bounding_box()
+    timeline.click(position={"x": box["width"] * 0.97, "y": box["height"] / 2})
     assert where.inner_text() == f"Step {last} of {last}"
 
 
