@@ -6,7 +6,7 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 # What the tests use of the system: Chromium shows that the report opens without an error; the others make sandboxes, their
 # images, and a registry to fetch images from.
-DEBIAN_PACKAGES ?= chromium bubblewrap docker.io debootstrap docker-registry python3-pytest
+DEBIAN_PACKAGES ?= chromium chromium-headless-shell bubblewrap docker.io debootstrap docker-registry python3-pytest
 # Processes that run tests, a whole file in each: the browsers, containers and networks of two fill two cores.
 JOBS ?= 2
 # Further arguments for pytest, for example `make test ARGS="-k grid -x"`.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from agentgym.containers.probes import Finding
 
 _PYTHON = ((3, 11), (3, 13))
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _GIB = 1 << 30
 
 
@@ -193,7 +193,7 @@ def accelerator() -> Iterator[Part]:
 def programs() -> Iterator[Part]:
     """Programs that the web, GUI and SWE families drive."""
     browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
-    fix = "apt-get install chromium"
+    fix = "apt-get install chromium-headless-shell (or chromium)"
     yield _program("Chromium", browser and [browser, "--version"], fix, prefix=f"{browser}: ")
     docker = shutil.which("docker")
     if docker is None:

@@ -21,7 +21,11 @@ async def perform(session: Session, action: Action) -> str:
     Raises:
         agentgym.errors.WorldError: the page or the browser died.
     """
-    return await _DO[action.verb](session, **action.args)
+    tab = session.active
+    try:
+        return await _DO[action.verb](session, **action.args)
+    finally:
+        tab.points = {}
 
 
 # ------------------------------------------------------------------ aiming
@@ -29,6 +33,9 @@ async def perform(session: Session, action: Action) -> str:
 
 async def _aim(session: Session, bid: int, verb: str, given: Any = None) -> dict[str, Any]:
     """Where to press, or what was done already, or ``error`` (see `aim` in walker.js)."""
+    if verb in ("click", "hover") and bid in session.active.points:
+        x, y = session.active.points[bid]
+        return {"x": x, "y": y}
     expression = (
         "JSON.stringify(window.__agentgym && __agentgym.aim "
         f"? __agentgym.aim({bid}, {json.dumps(verb)}, {json.dumps(given)}) : null)"

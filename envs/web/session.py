@@ -36,7 +36,12 @@ T = TypeVar("T")
 
 
 class Tab:
-    """One page and the channel to it."""
+    """One page and the channel to it.
+
+    Attributes:
+        points: element number -> where a press reaches it, as found by the last look; empty once anything has been
+            done since. The page's time stands still between a look and an action, so nothing has moved.
+    """
 
     def __init__(self, page: Page, cdp: CDPSession) -> None:
         self.page = page
@@ -45,6 +50,7 @@ class Tab:
         self.refusals = 0
         self._moved = asyncio.Event()
         self.dead: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.points: dict[int, tuple[float, float]] = {}
         self._defined: set[str] = set()
         cdp.on("Page.frameNavigated", self._commit)
         page.on("domcontentloaded", lambda _: self._arrive())
@@ -54,7 +60,7 @@ class Tab:
     def _commit(self, event: Mapping[str, Any]) -> None:
         # On the channel that scripts go out on: it comes before any answer of the new document.
         if "parentId" not in event["frame"]:
-            self._defined = set()
+            self._defined, self.points = set(), {}
 
     def _arrive(self) -> None:
         self.documents += 1
@@ -128,6 +134,7 @@ class Tab:
         Raises:
             WorldError: the expression threw, or the page died.
         """
+        self.points = {}
         command = {"expression": expression, "awaitPromise": True, "returnByValue": True}
         try:
             answer = await self.send("Runtime.evaluate", command)
@@ -445,6 +452,7 @@ class Session:
                 else:  # refused, or a download: the page stays
                     await tab.run("window.__agentgym ? (__agentgym.status.navigating = false, 'null') : 'null'")
                 continue
+            tab.points = {int(bid): (x, y) for bid, (x, y) in seen.pop("points", {}).items()}
             return dict(seen)
         raise WorldTimeout(f"the page went through more than {_HOPS} documents without settling")
 

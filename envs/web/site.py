@@ -54,6 +54,14 @@ class Site(ABC):
         """The answer where the request's headers and body cannot matter and it is at hand; None: `answer` is asked."""
         return None
 
+    def opens(self, url: str) -> None:
+        """The next `reset` begins an episode whose first page is this one, at any origin."""
+        return None
+
+    def opened(self) -> None:
+        """The episode's first page has come to rest, and the agent has not acted yet."""
+        return None
+
     def reset(self, setup: Any) -> Any:
         """Bring the server's state back to what an episode starts from; called before the page is loaded."""
         return None

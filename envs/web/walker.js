@@ -56,11 +56,13 @@
 
   // ------------------------------------------------------------------ the walk
 
+  let near = []; // controls of the last look that lie in the view with all of their box
   const look = () => {
     const rows = [], focused = deepestFocus();
     let focus = 0;
+    near = [];
 
-    const row = (el, depth, role, name, style, rect, away, parentPointer) => {
+    const row = (el, depth, role, name, style, rect, away, inside, parentPointer) => {
       let flags = 0, value = "";
       const tag = el.tagName.toLowerCase();
       const hot = listens(el) || (style.cursor === "pointer" && !parentPointer);
@@ -82,6 +84,7 @@
       } else if (tag === "textarea") value = el.value;
       else if (role === "textbox" && el.isContentEditable) value = el.textContent;
       if (isEditable(el)) flags |= EDITABLE;
+      if (inside && !(flags & DISABLED) && (flags & (CLICKABLE | EDITABLE) || tag === "select")) near.push(el);
       if (el === focused) { flags |= FOCUSED; focus = numberOf(el); }
       let form = el.getAttribute("style") || "";
       if (el instanceof SVGElement || SHAPES.has(tag))
@@ -102,6 +105,7 @@
       const rect = { x: box.x + dx, y: box.y + dy, width: box.width, height: box.height };
       const shown = style.visibility === "visible" && style.display !== "contents" && (rect.width > 0 || rect.height > 0);
       const away = rect.x >= clip[2] || rect.y >= clip[3] || rect.x + rect.width <= clip[0] || rect.y + rect.height <= clip[1];
+      const inside = rect.x >= clip[0] && rect.y >= clip[1] && rect.x + rect.width <= clip[2] && rect.y + rect.height <= clip[3];
       const pointer = style.cursor === "pointer";
       const role = roleOf(el);
       const inner = style.overflowX === "visible" && style.overflowY === "visible" ? clip
@@ -109,7 +113,7 @@
       const root = rootOf(el);
       const children = root ? [...root.childNodes] : el.tagName === "SLOT" ? el.assignedNodes({ flatten: true }) : [...el.childNodes];
       const nested = children.filter((c) => c.nodeType === 1 && !NEVER.has(c.tagName));
-      const add = (name) => row(el, depth, role, name, style, rect, away, parentPointer);
+      const add = (name) => row(el, depth, role, name, style, rect, away, inside, parentPointer);
 
       if (shown && el.tagName === "IFRAME") {
         const inside = frameDocument(el);
@@ -212,6 +216,16 @@
     }
     const [px, py] = points[0] || [-1, -1];
     return { error: "is covered by " + describe(under(px + dx, py + dy)) };
+  };
+  // Where a press reaches each control that need not be scrolled to: number -> [x, y]; of a long page's first ones.
+  const MOST_POINTS = 64;
+  const points = () => {
+    const found = {};
+    for (const el of near.slice(0, MOST_POINTS)) {
+      const at = shownNow(el) ? hit(el) : { error: "" };
+      if (!at.error) found[numbers.get(el)] = [at.x, at.y];
+    }
+    return found;
   };
   const shownNow = (el) => {
     const box = el.getBoundingClientRect();
@@ -385,7 +399,7 @@
     if (document.readyState !== "complete")
       await Promise.race([clock.wait(load), new Promise((done) => addEventListener("load", done, { once: true }))]);
     const { whole, navigating } = await settle(time, cap), seen = look();
-    Object.assign(seen, { whole, navigating, told, probe: null });
+    Object.assign(seen, { whole, navigating, told, probe: null, points: whole ? points() : {} });
     seen.back = !!(window.navigation && navigation.canGoBack);
     seen.forward = !!(window.navigation && navigation.canGoForward);
     try { if (probe) seen.probe = scripts.get(probe)() ?? null; } catch (error) { seen.unprobed = String(error); }

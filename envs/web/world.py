@@ -232,11 +232,14 @@ class WebWorld(World[PageState]):
         )
         session.clear_notes()
         self._notes = ()
+        for site in self.sites.values():
+            site.opened()
         await self._more()
 
     async def _put_back(self, start: Start) -> None:
         """Take the sites back to what the episode starts from."""
         for site in self.sites.values():
+            site.opens(start.url)
             await _awaited(site.reset(start.server))
 
     async def _let_go(self, session: Session) -> None:

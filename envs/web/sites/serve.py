@@ -2,6 +2,10 @@
 
 The application is called in this process, through the request that the browser holds open: there is no port, no name to
 resolve and nothing that another program could reach.
+
+An episode's opening (the requests of its first page) is the same every time, since the data are. It is played by the
+application once; from then on the data are put back as they stood after it, and the answers that led there are told
+from memory.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -29,6 +34,16 @@ IDLE_SECONDS = 10.0
 """How long a reset waits for requests under way."""
 MAX_KEPT = 500
 """Static answers kept in memory, at most."""
+MAX_OPENINGS = 64
+"""First pages whose opening is remembered."""
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """What the application answered while a first page was loaded (address -> answer), and the data after that."""
+
+    answers: Mapping[str, Answer]
+    data: Path
 
 
 class AppSite(Site):
@@ -54,6 +69,10 @@ class AppSite(Site):
         self._seen: tuple[Any, Any] | None = None
         self._sign_in = False
         self._kept: dict[str, Answer] = {}
+        self._start = ""
+        self._openings: dict[str, _Opening] = {}
+        self._playing: _Opening | None = None
+        self._heard: dict[str, Answer] | None = None
         try:
             shutil.copytree(seed_folder(application), self.data)
             app = application.app(self.data)
@@ -67,7 +86,23 @@ class AppSite(Site):
 
     def known(self, method: str, url: str) -> Answer | None:
         """A static answer that was given before; the first request of a signed-in episode is never one."""
-        return self._kept.get(url) if method == "GET" and not self._sign_in else None
+        if method != "GET" or self._sign_in:
+            return None
+        return (self._playing and self._playing.answers.get(url)) or self._kept.get(url)
+
+    def opens(self, url: str) -> None:
+        """The next `reset` is for an episode that begins at this address."""
+        self._start = url
+
+    def opened(self) -> None:
+        """The first page is there: keep what was heard meanwhile, when it can be told again."""
+        self._playing, heard, self._heard = None, self._heard, None
+        if not heard or self._start not in heard or self._running or len(self._openings) >= MAX_OPENINGS:
+            return
+        folder = self._folder / f"opening-{len(self._openings)}"
+        for name in self.application.mutable:
+            _copy(self.data / name, folder / name)
+        self._openings[self._start] = _Opening(heard, folder)
 
     async def answer(self, request: Request) -> Answer:
         """What the application says to one request."""
@@ -95,11 +130,14 @@ class AppSite(Site):
             raise WorldError(
                 f"{name}: a request still runs after {IDLE_SECONDS:g} s; the data cannot be put back"
             ) from None
+        self._playing = self._openings.get(self._start)
+        source = self._playing.data if self._playing else self._pristine
         for name in self.application.mutable:
-            _copy(self._pristine / name, self.data / name)
+            _copy(source / name, self.data / name)
         self.faults.clear()
         self._seen = None
-        self._sign_in = bool(self._cookies)
+        self._sign_in = bool(self._cookies) and self._playing is None
+        self._heard = {} if self._playing is None else None
 
     def digest(self) -> Any:
         """The state of the data, as `Application.read` tells it; read again only when a file has changed."""
@@ -138,7 +176,16 @@ class AppSite(Site):
         answer = Answer(status, kept, body)
         if self._keeps(request, answer):
             self._kept[request.url] = answer
+        self._hear(request, answer)
         return answer
+
+    def _hear(self, request: Request, answer: Answer) -> None:
+        """Note an answer of the opening; give up on one that could not be told again."""
+        if self._heard is None:
+            return
+        same = self._heard.setdefault(request.url, answer) == answer
+        if request.method != "GET" or answer.status >= 400 or not same or len(self._heard) > MAX_KEPT:
+            self._heard = None
 
     def _keeps(self, request: Request, answer: Answer) -> bool:
         address = request.url.removeprefix(self.origin)

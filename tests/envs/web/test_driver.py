@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from agentgym.envs.web.chromium import ARGUMENTS
+from agentgym.envs.web.chromium import DISABLED, find_chromium
 from agentgym.envs.web.parts import PARTS
 from agentgym.envs.web.session import MAX_DIALOGS, Tab
 from agentgym.envs.web.site import Answer
@@ -376,7 +377,7 @@ def test_wrong_options_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("HOME", "/nowhere")
     monkeypatch.delenv("AGENTGYM_CHROMIUM", raising=False)
-    with pytest.raises(UsageError, match="apt-get install chromium"):
+    with pytest.raises(UsageError, match="apt-get install chromium-headless-shell"):
         visit("x")
 
 
@@ -424,6 +425,47 @@ def test_an_answer_at_hand_is_given_without_asking(monkeypatch: pytest.MonkeyPat
     env.close()
 
 
-def test_features_are_switched_off_by_playwright_alone() -> None:
-    """Chromium heeds the last list only: one of ours would switch on again what Playwright switches off."""
-    assert not any(argument.startswith("--disable-features") for argument in ARGUMENTS)
+def test_what_playwright_switches_off_stays_off() -> None:
+    """Chromium heeds its last list of features only, which is ours: it has to name Playwright's as well."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
+        told = chromium.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
+        pid = next(process["id"] for process in told["processInfo"] if process["type"] == "browser")
+        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        chromium.close()
+    theirs = [word.partition("=")[2].split(",") for word in words if word.startswith("--disable-features=")]
+    assert theirs, "Playwright no longer has such a list: ours need not repeat it"
+    assert set(theirs[-1]) <= set(DISABLED)
+
+
+def test_a_press_goes_where_the_last_look_found_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's time stands still in between, so that nothing need be asked; once a script has run, it is asked."""
+    sent: list[str] = []
+    run = Tab.run
+
+    async def recorded(self: Tab, expression: str) -> Any:
+        sent.append(expression)
+        return await run(self, expression)
+
+    monkeypatch.setattr(Tab, "run", recorded)
+    env = visit(
+        "<button onclick='document.title = event.clientY'>go</button><p style='height:3000px'><button>far</button>"
+    )
+    world: Any = env.world
+    go, far = bid(env, name="go"), bid(env, name="far")
+
+    def asked(action: str) -> int:
+        sent.clear()
+        done(env.step(action))
+        return sum("__agentgym.aim" in text for text in sent)
+
+    assert asked(f"click('{go}')") == 0
+    first = float(env.peek().title)
+    assert asked(f"hover('{far}')") == 1, "it has to be scrolled to"
+    assert asked(f"click('{go}')") == 1
+    wait(world.read("(document.body.style.paddingTop = '100px', 0)"), world.loop_name)
+    assert asked(f"click('{go}')") == 1, "the page may have changed"
+    assert float(env.peek().title) > first + 50
+    env.close()

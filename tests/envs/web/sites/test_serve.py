@@ -108,6 +108,78 @@ def test_the_first_request_of_an_episode_is_signed_in() -> None:
         site.close()
 
 
+def visits(folder: Path) -> Callable[..., Iterable[bytes]]:
+    """Counts requests in the note; /late answers differently every time."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        note = folder / "data" / "note"
+        seen = note.read_text().removeprefix("hello")
+        note.write_text(f"hello{seen}{environ['PATH_INFO']}")
+        start_response("404 Not Found" if environ["PATH_INFO"] == "/none" else "200 OK", [("X-Seen", seen)])
+        return [f"{seen} {environ.get('HTTP_COOKIE', '')}".encode()]
+
+    return app
+
+
+def opening(site: AppSite, *paths: str, start: str = "/") -> list[Answer]:
+    """An episode's begin, as the world goes about it; what the page got."""
+
+    async def begin() -> list[Answer]:
+        site.opens(site.origin + start)
+        await site.reset(None)
+        urls = [site.origin + path for path in paths]
+        got = [site.known("GET", url) or await site.answer(Request("GET", url)) for url in urls]
+        site.opened()
+        return got
+
+    return run(begin())
+
+
+def test_an_opening_is_played_once_and_told_from_then_on() -> None:
+    site = AppSite(replace(NOTEBOOK, app=visits, login=lambda app: {"session": "xyz"}))
+    try:
+        first = opening(site, "/", "/script.js")
+        assert site.digest() == "hello//script.js"
+        assert b"session=xyz" in first[0].body
+        ask(site, "/act")
+        assert site.known("GET", site.origin + "/") is None, "the agent acts: the application is asked"
+        assert opening(site, "/script.js", "/") == first[::-1], "in any order"
+        assert site.digest() == "hello//script.js", "the data stand as after the first"
+        ask(site, "/act")
+        assert site.digest() == "hello//script.js/act"
+        elsewhere = opening(site, "/other", start="/other")
+        assert site.digest() == "hello/other", "another first page has an opening of its own"
+        assert elsewhere[0].headers["set-cookie"].startswith("session=xyz")
+    finally:
+        site.close()
+
+
+@pytest.mark.parametrize("paths", [("/script.js",), ("/", "/none"), ("/", "/again", "/again")])
+def test_an_opening_that_cannot_be_told_again_is_played_again(paths: tuple[str, ...]) -> None:
+    """One without its first page, with an error, or with two answers to the same question."""
+    site = AppSite(replace(NOTEBOOK, app=visits))
+    try:
+        for _ in range(2):
+            assert opening(site, *paths)[-1].headers["x-seen"] == "".join(paths[:-1])
+            assert site.digest() == "hello" + "".join(paths)
+    finally:
+        site.close()
+
+
+def test_an_opening_that_writes_is_played_again() -> None:
+    site = AppSite(NOTEBOOK)
+    try:
+        for _ in range(2):
+            site.opens(site.origin + "/")
+            run(site.reset(None))
+            assert ask(site, "/").body.startswith(b"hello")
+            ask(site, "/", b"changed")
+            site.opened()
+            assert site.digest() == "changed"
+    finally:
+        site.close()
+
+
 def test_a_bug_of_the_application_is_an_answer(site: AppSite) -> None:
     assert ask(site, "/broken").status == 500
     assert site.faults == ["RuntimeError: a bug of the application"]
