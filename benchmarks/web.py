@@ -24,6 +24,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -152,6 +153,7 @@ class Peer:
             stderr=subprocess.DEVNULL,
             text=True,
             env={**os.environ, **env},
+            start_new_session=True,
         )
 
     def ask(self, *command: Any) -> float:
@@ -169,10 +171,17 @@ class Peer:
         return float(told)
 
     def end(self) -> None:
-        """Close it."""
+        """Close it, and end what it left running: Farama's environment leaves its browser, which goes on drawing."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(30)
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                session = int(stat.read_text().rpartition(")")[2].split()[3])
+                if session == self._process.pid:
+                    os.kill(int(stat.parent.name), signal.SIGKILL)
+            except OSError:
+                continue  # it has ended meanwhile
 
 
 class Ours:
@@ -254,13 +263,13 @@ def chromedriver(home: Path) -> str | None:
 def measure(pages: dict[str, str], rounds: int, clicks: int) -> tuple[dict[str, dict[str, list[float]]], list[str]]:
     """Arm -> what -> seconds, and what peers failed at; on every page all arms take turns in every round."""
     python, variables = peers()
-    arms: dict[str, Any] = {f"ours_{view}": Ours(view) for view in VIEWS}
-    for arm in ARMS:
-        if arm != "selenium" or "MINIWOB_CHROMEDRIVER" in variables:
-            arms[arm] = Peer(python, arm, variables)
-    times: dict[str, dict[str, list[float]]] = {arm: {"reset": [], "click": []} for arm in arms}
+    theirs = [arm for arm in ARMS if arm != "selenium" or "MINIWOB_CHROMEDRIVER" in variables]
+    names = [*(f"ours_{view}" for view in VIEWS), *theirs]
+    times: dict[str, dict[str, list[float]]] = {arm: {"reset": [], "click": []} for arm in names}
     failures: list[str] = []
     for number, (page, id) in enumerate(pages.items()):
+        arms: dict[str, Any] = {f"ours_{view}": Ours(view) for view in VIEWS}
+        arms |= {arm: Peer(python, arm, variables) for arm in theirs}
         for arm in arms.values():
             arm.ask("open", page)
         for round in range(-1, rounds):  # the first warms up and is not counted
@@ -277,11 +286,10 @@ def measure(pages: dict[str, str], rounds: int, clicks: int) -> tuple[dict[str, 
                     times[name]["click"] += done
         for arm in arms.values():
             arm.ask("close")
+            if isinstance(arm, Peer):
+                arm.end()
         last = {name: 1e3 * statistics.median(t["click"]) for name, t in times.items() if t["click"]}
         print(f"{page}, ms a click so far: " + ", ".join(f"{name} {value:.0f}" for name, value in last.items()))
-    for arm in arms.values():
-        if isinstance(arm, Peer):
-            arm.end()
     return times, failures
 
 

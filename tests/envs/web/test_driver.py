@@ -451,7 +451,7 @@ def test_a_press_goes_where_the_last_look_found_the_way(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Tab, "run", recorded)
     env = visit(
-        "<button onclick='document.title = event.clientY'>go</button><p style='height:3000px'><button>far</button>"
+        "<button onclick='document.title = event.clientY'>go</button><p style='height:3000px'></p><button>far</button>"
     )
     world: Any = env.world
     go, far = bid(env, name="go"), bid(env, name="far")
