@@ -223,9 +223,10 @@ class WebWorld(World[PageState]):
         session.messages = []
         self.goal, self._error, self._last = start.goal, "", ""
         session.clear_notes()
+        settle = f"if (!again) await g.settle({STEP:g}, {SETTLE_CAP});" if start.script else ""
         await self._look(
             STEP,
-            f"const g = window.__agentgym; g.skip(...skip); if (!again) await g.settle({STEP:g}, {SETTLE_CAP});"
+            f"const g = window.__agentgym; g.skip(...skip); {settle}"
             f" const told = await (async ({{{', '.join(start.given)}}}) => {{ {start.script} }})(given); g.forget();"
             " return told;",
             {"again": kept, "skip": start.skip, "given": start.given},

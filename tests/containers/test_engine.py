@@ -80,7 +80,7 @@ def engine(
     finally:
         made.end(signal.SIGTERM)
         assert not made.processes()
-        if os.path.ismount(folder / "data"):  # its images' folder, which it mounts onto itself
+        while os.path.ismount(folder / "data"):  # its images' folder, which it mounts onto itself every time it starts
             subprocess.run(["umount", str(folder / "data")], check=True)
 
 

@@ -217,16 +217,30 @@ _DROPPED = frozenset(("content-length", "transfer-encoding", "connection", "date
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Make ``target`` what ``source`` is: a file, a folder, or nothing."""
-    if target.is_dir():
+    """Make ``target`` what ``source`` is: a file, a folder, or nothing.
+
+    A file of the same size and time of change is left alone: it was copied from there, and writing to it would have
+    moved its time on.
+    """
+    if source.is_dir():
+        if not target.is_dir():
+            target.unlink(missing_ok=True)
+            target.mkdir(parents=True)
+        names = {file.name for file in source.iterdir()}
+        for name in names | {file.name for file in target.iterdir()}:
+            _copy(source / name, target / name)
+    elif source.exists():
+        wanted = source.stat()
+        if target.is_dir():
+            shutil.rmtree(target)
+        found = target.stat() if target.exists() else None
+        if found is None or (found.st_size, found.st_mtime_ns) != (wanted.st_size, wanted.st_mtime_ns):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+    elif target.is_dir():
         shutil.rmtree(target)
     else:
         target.unlink(missing_ok=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
-        shutil.copytree(source, target)
-    elif source.exists():
-        shutil.copy2(source, target)
 
 
 def _mark(path: Path) -> tuple[Any, ...]:

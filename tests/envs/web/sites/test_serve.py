@@ -353,3 +353,18 @@ def test_a_build_cut_short_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         seed_folder(replace(NOTEBOOK, name="torn", build=build))
     assert os.listdir(tmp_path / "cache" / "sites") == []
+
+
+def test_what_was_added_removed_and_rewritten_is_put_back(site: AppSite) -> None:
+    """Also a file that has kept its length, and a folder in a file's place."""
+    folder = site.data / "data"
+    (folder / "deep").mkdir()
+    (folder / "deep" / "new").write_text("new")
+    (folder / "note").write_text("jello")
+    run(site.reset(None))
+    assert [f.name for f in folder.rglob("*")] == ["note"]
+    assert site.digest() == "hello"
+    (folder / "note").unlink()
+    (folder / "note").mkdir()
+    run(site.reset(None))
+    assert site.digest() == "hello"
