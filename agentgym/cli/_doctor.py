@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from agentgym.containers.probes import Finding
 
 _PYTHON = ((3, 11), (3, 13))
-_BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _GIB = 1 << 30
 
 
@@ -192,7 +191,9 @@ def accelerator() -> Iterator[Part]:
 
 def programs() -> Iterator[Part]:
     """Programs that the web, GUI and SWE families drive."""
-    browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    from agentgym.envs.web.chromium import NAMES
+
+    browser = next(filter(None, map(shutil.which, NAMES)), None)
     fix = "apt-get install chromium-headless-shell (or chromium)"
     yield _program("Chromium", browser and [browser, "--version"], fix, prefix=f"{browser}: ")
     docker = shutil.which("docker")

@@ -11,8 +11,14 @@ from agentgym.errors import UsageError
 __all__ = ["ARGUMENTS", "DISABLED", "NAMES", "VARIABLE", "find_chromium"]
 
 VARIABLE = "AGENTGYM_CHROMIUM"
-NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-"""Looked for on PATH in this order: the headless shell is the same engine without a window's parts, and leaner."""
+NAMES = (
+    # Debian's; what stands on PATH there is a shell script that stays the browser's parent, so that a signal to it
+    # leaves the browser running.
+    "/usr/lib/chromium/chromium-headless-shell",
+    "chromium-headless-shell",
+    *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),
+)
+"""Looked for in this order: the headless shell is the same engine without a window's parts, and leaner."""
 
 DISABLED = (
     # After a click Chromium holds back scripts until the next frame has been shown, up to 17 ms, for smoothness.
