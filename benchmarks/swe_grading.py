@@ -10,12 +10,14 @@ Figures, by suite: ``instances``; ``gold``, ``untouched`` (solved); ``clean`` (u
 fail and nothing else does); ``agree`` (instances whose gradings agree); by cheat ``tried``, ``solved``, ``unseen``;
 ``wrong``: what fell short.
 
-The suites of packages must be built first (`agentgym swe build`). What was graded is kept in runs/swe_grading, and a
-run that was cut short goes on from there; one graded by other code or of another text is graded again. Instances come
-in an order drawn by their names' hashes, so that what a run had no time for is missing from everywhere alike; ``of``
-says how many there would have been.
+The suites of packages must be built first (`agentgym swe build`). Every instance's row is appended to a file beside
+the built suites as soon as it is graded, and a run that was cut short goes on from there; one graded by other code or
+of another text is graded again. What is saved is made of the rows, and holds them (results/swe_grading.jsonl).
+Instances come in an order drawn by their names' hashes, so that what a run had no time for is missing from everywhere
+alike; ``of`` says how many there would have been.
 
     python benchmarks/swe_grading.py --minutes 9    # as often as it takes
+    python benchmarks/swe_grading.py --minutes 9 --suite releases    # the figures of the others stay
     python benchmarks/swe_grading.py --json --save
     python benchmarks/swe_grading.py --quick        # four of each suite that needs no index
 """
@@ -30,7 +32,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from common import finish, parser
+from common import RESULTS, finish, parser
 
 from agentgym.containers import backends
 from agentgym.envs.swe import cheats, grading
@@ -42,6 +44,7 @@ from agentgym.envs.swe.instance import Instance
 from agentgym.envs.swe.small import bug, smoke
 from agentgym.envs.swe.sources.mutants import mutants
 from agentgym.envs.swe.sources.pairs import PAIRS, load_pair
+from agentgym.envs.swe.sources.sdist import cache
 from agentgym.errors import UsageError
 
 SUITES = ("smoke", "bugs", "releases", "mutants")
@@ -143,16 +146,19 @@ def main() -> None:
     made.add_argument("--mutants", type=int, default=0, help="only so many mutants; all when 0")
     made.add_argument("--minutes", type=float, default=0.0, help="of each suite, stop after so long; 0 for no limit")
     made.add_argument("--backend", default="", choices=("", "docker", "bubblewrap"))
-    made.add_argument("--out", type=Path, default=Path("runs/swe_grading"), help="where graded rows are kept")
+    made.add_argument("--out", type=Path, help="where graded rows are kept; graded, beside the built suites")
     options = made.parse_args()
+    options.out = options.out or cache() / "graded"
     suites = options.suite or (("smoke", "bugs") if options.quick else SUITES)
-    mark, figures, missing = code_mark(), dict[str, Any](), 0
+    shown = suites if options.quick else SUITES  # of the others, what was graded before
+    mark, figures, missing, saved = code_mark(), dict[str, Any](), 0, list[str]()
     backend = options.backend or next((found.name for found in backends() if not found.refusal), "")
     options.out.mkdir(parents=True, exist_ok=True)
     grader = Grader(backend)
     try:
-        for suite in suites:
+        for suite in shown:
             until = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
+            until = until if suite in suites else 0.0
             chosen = instances(suite, 1 if options.quick else options.each)
             chosen.sort(key=lambda each: hashlib.sha256(each.instance_id.encode()).digest())
             if suite == "mutants" and options.mutants:
@@ -172,6 +178,7 @@ def main() -> None:
                 if key in known:
                     rows[each.instance_id] = known[key]
             missing += len(chosen) - len(rows)
+            saved += [json.dumps({"suite": suite, **row}) for row in rows.values()]
             figures[suite] = {"of": len(chosen), **figures_of(rows)}
             if suite == "releases":
                 built = {each.instance_id for each in chosen}
@@ -180,6 +187,8 @@ def main() -> None:
     finally:
         grader.close()
     finish("swe_grading", figures, options)
+    if options.save:
+        (RESULTS / "swe_grading.jsonl").write_text("".join(f"{row}\n" for row in saved))
     if missing or any(found["wrong"] for found in figures.values()):
         raise SystemExit(f"{missing} instances are not graded yet (run it again); see also what is wrong, above")
 

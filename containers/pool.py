@@ -42,6 +42,8 @@ class Pool(Generic[BoxT]):
     def take(self) -> BoxT:
         """A fresh sandbox, which is the caller's from now on; another one is made in its place.
 
+        What was lost while it waited, or could not be made before (an engine that was down, say), is made now.
+
         Raises:
             AgentGymError: what making one raised.
             UsageError: the pool is closed.
@@ -51,7 +53,10 @@ class Pool(Generic[BoxT]):
         got = self._ready.get()
         self._wanted.release()
         if isinstance(got, BaseException):
-            raise got
+            return self._one()
+        if not got.answers():
+            got.close()
+            return self._one()
         return got
 
     def close(self) -> None:
@@ -77,7 +82,7 @@ class Pool(Generic[BoxT]):
                 return
             try:
                 self._ready.put(self._one())
-            except Exception as error:  # noqa: BLE001  (raised again where the sandbox is taken)
+            except Exception as error:  # noqa: BLE001  (see take)
                 self._ready.put(error)
 
     def _one(self) -> BoxT:

@@ -320,6 +320,14 @@ class RunnerSandbox(ABC):
     def forget(self, name: str) -> None:
         self._ask({"op": "forget", "name": name})
 
+    def answers(self) -> bool:
+        """Whether its runner is still there; changes nothing in the sandbox."""
+        try:
+            self.put_many({})
+        except WorldError:
+            return False
+        return True
+
     def close(self) -> None:
         with self._lock:
             self._lose(self._lost or "it was closed")

@@ -29,7 +29,7 @@ from typing import Any
 
 from agentgym.envs.swe.tree import in_tree
 
-__all__ = ["MAX_ACTION", "TOOLS", "Action", "BadAction", "call", "describe", "parse"]
+__all__ = ["MAX_ACTION", "TOOLS", "Action", "BadAction", "call", "describe", "parse", "relative"]
 
 MAX_ACTION = 100_000
 """Longest action that is read, in characters; a longer one is not grounded."""
@@ -50,30 +50,30 @@ class Action:
 # ------------------------------------------------------------------ kinds of arguments
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, home: str = "") -> str:
     if not isinstance(value, str) or "\0" in value or any(0xD800 <= ord(c) <= 0xDFFF for c in value):
         raise BadAction(f"expected a text without NUL and half surrogate pairs, got {_short(value)}")
     return value
 
 
-def _some(value: Any) -> str:
+def _some(value: Any, home: str = "") -> str:
     if not _text(value).strip():
         raise BadAction("expected a text that is not empty")
     return str(value)
 
 
-def _path(value: Any) -> str:
-    path = _text(value).strip().removeprefix("/work/").removeprefix("./")
+def _path(value: Any, home: str) -> str:
+    path = relative(_text(value), home)
     if why := in_tree(path):
-        raise BadAction(f"the path {_short(value)} {why}; paths are relative to the repository")
+        raise BadAction(f"the path {_short(value)} {why}; paths are relative to the repository, or begin with {home}/")
     return path
 
 
-def _folder(value: Any) -> str:
-    return "." if _text(value).strip() in (".", "", "./", "/work", "/work/") else _path(str(value).rstrip("/"))
+def _folder(value: Any, home: str) -> str:
+    return "." if relative(_text(value), home) in ("", ".") else _path(str(value).strip().rstrip("/"), home)
 
 
-def _line(value: Any) -> int:
+def _line(value: Any, home: str = "") -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 9:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 10**8:
@@ -82,7 +82,7 @@ def _line(value: Any) -> int:
 
 
 _REQUIRED = object()
-TOOLS: dict[str, dict[str, tuple[Callable[[Any], Any], Any]]] = {
+TOOLS: dict[str, dict[str, tuple[Callable[[Any, str], Any], Any]]] = {
     "bash": {"command": (_some, _REQUIRED)},
     "read": {"path": (_path, _REQUIRED), "first": (_line, 1), "last": (_line, 0)},
     "edit": {"path": (_path, _REQUIRED), "search": (_text, _REQUIRED), "replace": (_text, _REQUIRED)},
@@ -90,7 +90,7 @@ TOOLS: dict[str, dict[str, tuple[Callable[[Any], Any], Any]]] = {
     "run_tests": {"tests": (_text, "")},
     "submit": {},
 }
-"""Tool -> argument -> (kind, default)."""
+"""Tool -> argument -> (kind, default); a kind reads a value, given the folder that the repository lies in."""
 _WORDS = {
     "bash": "run a command in the repository's folder (no network; nothing it starts lives on)",
     "read": "show the lines first to last of a file, all where they are left out",
@@ -117,8 +117,21 @@ def call(tool: str, **args: Any) -> str:
     return json.dumps({"name": tool, "arguments": args}, ensure_ascii=False)
 
 
-def parse(text: str) -> Action:
+def relative(path: str, home: str) -> str:
+    """A path as the repository has it: without the folder that the repository lies in, where it begins with that."""
+    path = path.strip()
+    if path.rstrip("/") == home:
+        return ""
+    return path.removeprefix(f"{home}/").removeprefix("./")
+
+
+def parse(text: str, home: str = "/work") -> Action:
     """Read an action.
+
+    Args:
+        text: what the agent wrote.
+        home: the folder that the repository lies in, as the agent sees it (`Instance.workdir`): files may be named by
+            absolute paths that begin with it.
 
     Raises:
         BadAction: it is none; says why.
@@ -129,16 +142,16 @@ def parse(text: str) -> Action:
     if not stripped:
         raise BadAction(f"the action is empty; the tools are {', '.join(TOOLS)}")
     if stripped.startswith("{"):
-        return _from_json(stripped)
+        return _from_json(stripped, home)
     if "```" in stripped:
-        return _from_block(stripped)
-    return _from_line(stripped)
+        return _from_block(stripped, home)
+    return _from_line(stripped, home)
 
 
 # ------------------------------------------------------------------ the forms
 
 
-def _action(tool: object, given: Mapping[str, Any]) -> Action:
+def _action(tool: object, given: Mapping[str, Any], home: str) -> Action:
     if not isinstance(tool, str) or tool not in TOOLS:
         raise BadAction(f"there is no tool {_short(tool)}; the tools are {', '.join(TOOLS)}")
     known = TOOLS[tool]
@@ -149,11 +162,11 @@ def _action(tool: object, given: Mapping[str, Any]) -> Action:
     for name, (kind, default) in known.items():
         if name not in given and default is _REQUIRED:
             raise BadAction(f"{tool} needs the argument {name!r}")
-        args[name] = kind(given[name]) if name in given else default
+        args[name] = kind(given[name], home) if name in given else default
     return Action(tool, args)
 
 
-def _from_json(text: str) -> Action:
+def _from_json(text: str, home: str) -> Action:
     try:
         data = json.loads(text)
         inner = data.get("function", data)
@@ -164,27 +177,27 @@ def _from_json(text: str) -> Action:
         raise BadAction(f"the tool call is not JSON: {str(error)[:200]}") from None
     if not isinstance(args, dict):
         raise BadAction(f"the arguments of a tool call are an object, not {_short(args)}")
-    return _action(tool, args)
+    return _action(tool, args, home)
 
 
 _FENCE = re.compile(r"^[ \t]*```[ \t]*([^\n`]*)\n(.*?)^[ \t]*```[ \t]*$", re.DOTALL | re.MULTILINE)
 _SEARCH, _MIDDLE, _REPLACE = "<<<<<<< SEARCH\n", "=======\n", ">>>>>>> REPLACE"
 
 
-def _from_block(text: str) -> Action:
+def _from_block(text: str, home: str) -> Action:
     blocks = _FENCE.findall(text + "\n")
     if len(blocks) != 1:
         raise BadAction(f"expected one fenced block with one tool call, got {len(blocks)}")
     (head, body) = blocks[0]
     tool, _, rest = head.strip().partition(" ")
     if tool in ("bash", "sh", "shell"):
-        return _action("bash", {"command": body.strip("\n")})
+        return _action("bash", {"command": body.strip("\n")}, home)
     if tool == "edit":
-        return _action("edit", {"path": rest, **_search_replace(body)})
+        return _action("edit", {"path": rest, **_search_replace(body)}, home)
     if tool in ("", "json", "tool_call") and body.strip().startswith("{"):
-        return _from_json(body.strip())
+        return _from_json(body.strip(), home)
     if tool in TOOLS:
-        return _from_line(f"{tool} {rest} {body.strip()}".strip())
+        return _from_line(f"{tool} {rest} {body.strip()}".strip(), home)
     raise BadAction(f"a block begins with the name of a tool ({', '.join(TOOLS)}), not with {_short(tool)}")
 
 
@@ -199,7 +212,7 @@ def _search_replace(body: str) -> dict[str, str]:
     return {"search": search, "replace": replace}
 
 
-def _from_line(line: str) -> Action:
+def _from_line(line: str, home: str) -> Action:
     tool, _, rest = line.partition(" ")
     rest = rest.strip()
     if "\n" in line or tool not in ("read", "find", "run_tests", "submit"):
@@ -211,14 +224,14 @@ def _from_line(line: str) -> Action:
         words = rest.split()
         if not 1 <= len(words) <= 3:
             raise BadAction("read takes a path and, where wanted, a first and a last line: 'read a.py 1 20'")
-        return _action(tool, dict(zip(("path", "first", "last"), words, strict=False)))
+        return _action(tool, dict(zip(("path", "first", "last"), words, strict=False)), home)
     if tool == "find":
-        return _action(tool, {"text": rest})
+        return _action(tool, {"text": rest}, home)
     if tool == "run_tests":
-        return _action(tool, {"tests": rest})
+        return _action(tool, {"tests": rest}, home)
     if rest:
         raise BadAction("submit takes no arguments")
-    return _action(tool, {})
+    return _action(tool, {}, home)
 
 
 def _short(value: object) -> str:

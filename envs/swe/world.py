@@ -14,7 +14,7 @@ from gymnasium import spaces
 import agentgym
 from agentgym.containers import Bubblewrap, Limits, new_sandbox
 from agentgym.envs.swe import danger
-from agentgym.envs.swe.actions import MAX_ACTION, Action, BadAction, parse
+from agentgym.envs.swe.actions import MAX_ACTION, Action, BadAction, parse, relative
 from agentgym.envs.swe.desk import LIMITS, Desk, DeskSnapshot
 from agentgym.envs.swe.grading import Grader, Patch, Report
 from agentgym.envs.swe.inside import source
@@ -121,7 +121,7 @@ class RepoWorld(World[RepoState]):
         self.desk.alive  # noqa: B018  (a lost sandbox is an error whatever the action says)
         self._error = ""
         try:
-            parsed = parse(action)
+            parsed = parse(action, self.instance.workdir)
             codes = tuple(self._do(parsed))
         except BadAction as why:
             self._error = self._text = cut(str(why), 2000)
@@ -236,6 +236,7 @@ class RepoWorld(World[RepoState]):
             named = shlex.split(args["tests"]) or list(self.instance.visible)
         except ValueError as error:
             raise BadAction(f"the names of tests cannot be read: {error}") from None
+        named = [relative(name, self.instance.workdir) for name in named]
         for name in named:
             if (why := in_tree(name.partition("::")[0])) or name.startswith("-"):
                 raise BadAction(f"{name[:100]!r} names no file or id of a test: it {why or 'begins with a dash'}")

@@ -188,6 +188,42 @@ def test_a_pool_keeps_fresh_ones_ready(backend: str) -> None:
     wait_for(lambda: left_over(backend, os.getpid()))
 
 
+def test_a_pool_gives_none_that_was_lost_while_it_waited(backend: str) -> None:
+    made: list[RunnerSandbox] = []
+    ready = threading.Event()
+
+    def seen(box: RunnerSandbox) -> None:
+        made.append(box)
+        ready.set()
+
+    with Pool(lambda: new_sandbox(backend, limits=SMALL), 1, prepare=seen) as pool:
+        assert ready.wait(60)
+        end_from_outside(made[0])
+        with pool.take() as box:
+            assert box is not made[0]
+            assert box.exec("ls -A").out.text == ""
+    assert not made[0].answers()
+    wait_for(lambda: left_over(backend, os.getpid()))
+
+
+def test_a_pool_tries_again_what_failed_before(backend: str) -> None:
+    tried: list[str] = []
+    failed = threading.Event()
+
+    def broken_once(box: RunnerSandbox) -> None:
+        tried.append(box.name)
+        if len(tried) == 1:
+            failed.set()
+            box.get("nowhere")
+
+    with Pool(lambda: new_sandbox(backend, limits=SMALL), 1, prepare=broken_once) as pool:
+        assert failed.wait(60)
+        with pool.take() as box:
+            assert box.exec("true").ok
+            assert box.name != tried[0]
+    wait_for(lambda: left_over(backend, os.getpid()))
+
+
 def test_a_pool_tells_why_it_has_none(backend: str) -> None:
     def broken(box: RunnerSandbox) -> None:
         box.get("nowhere")

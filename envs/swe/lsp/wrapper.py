@@ -93,7 +93,7 @@ class LanguageRewards(gymnasium.Wrapper[Any, Any, Any, Any]):
     def _confidence(self, action: Any) -> float:
         """How sure the place of an edit is, before it is made; 1 for all that names none."""
         try:
-            parsed = parse(action)
+            parsed = parse(action, self._world.instance.workdir)
         except (BadAction, TypeError, AttributeError):
             return 1.0
         search = parsed.args.get("search", "") if parsed.tool == "edit" else ""

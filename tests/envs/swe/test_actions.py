@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentgym.envs.swe.actions import MAX_ACTION, TOOLS, Action, BadAction, call, describe, parse
+from agentgym.envs.swe.actions import MAX_ACTION, TOOLS, Action, BadAction, call, describe, parse, relative
 
 EDIT = """I think the sign is wrong.
 
@@ -35,6 +35,48 @@ EDIT = """I think the sign is wrong.
 )
 def test_one_call_in_every_form(text: str) -> None:
     assert parse(text) == Action("read", {"path": "a.py", "first": 2, "last": 5})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        call("read", path="/testbed/src/a.py"),
+        "read /testbed/src/a.py",
+        "```read /testbed/./src/a.py\n```",
+        call("edit", path="/testbed/src/a.py", search="a", replace="b"),
+        EDIT.replace("src/a.py", "/testbed/src/a.py"),
+    ],
+)
+def test_absolute_paths_begin_with_the_folder_of_the_repository(text: str) -> None:
+    assert parse(text, "/testbed").args["path"] == "src/a.py"
+    with pytest.raises(BadAction, match=r"does not stay inside.*or begin with /work/"):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    "path", ["/work/a.py", "/testbed2/a.py", "/testbed", "/testbed/", "/testbed//a.py", "/testbed/../etc/passwd", "/"]
+)
+def test_other_absolute_paths_are_no_files_of_the_repository(path: str) -> None:
+    with pytest.raises(BadAction, match="begin with /testbed/"):
+        parse(call("read", path=path), "/testbed")
+
+
+def test_a_folder_of_the_repository_may_have_its_name() -> None:
+    assert parse("read work/a.py").args["path"] == "work/a.py"
+    assert parse("read /work/work/a.py").args["path"] == "work/a.py"
+
+
+@pytest.mark.parametrize(
+    ("path", "means"),
+    [(".", "."), ("./", "."), (" ", "."), ("/src/app", "."), ("/src/app/", "."), ("/src/app/lib/", "lib"), ("b", "b")],
+)
+def test_find_looks_below_a_folder(path: str, means: str) -> None:
+    assert parse(call("find", text="x", path=path), "/src/app").args["path"] == means
+
+
+def test_relative_names_of_tests() -> None:
+    assert relative("/testbed/test_a.py::test_b[/testbed/c]", "/testbed") == "test_a.py::test_b[/testbed/c]"
+    assert relative("./test_a.py", "/testbed") == "test_a.py"
 
 
 def test_blocks() -> None:

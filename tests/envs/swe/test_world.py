@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,30 @@ def test_edit_needs_a_text_that_stands_once(opened: Open) -> None:
         assert not info["process"]["grounded"]
         assert why in info["error"]
     assert env.peek() == before
+
+
+def test_files_are_named_by_absolute_paths_too_wherever_the_repository_lies(wrap: str) -> None:
+    env = swe_env("test", [dataclasses.replace(SMALL, workdir="/testbed")], backend=wrap)
+    try:
+        env.reset(seed=0)
+        text, _ = do(env, "bash", command="pwd")
+        assert text.splitlines()[-1] == "/testbed"
+        text, _ = do(env, "read", path=f"/testbed/{PATH}")
+        assert text == do(env, "read", path=PATH)[0]
+        assert set(env.peek().shown) == {PATH}
+        text, _ = do(env, "find", text="def ", path="/testbed/")
+        assert f"{PATH}:1:" in text
+        (test,) = {name.partition("::")[0] for name in SMALL.visible}
+        text, info = do(env, "run_tests", tests=f"/testbed/{test}")
+        assert info["process"]["grounded"]
+        assert set(env.peek().results) >= set(SMALL.visible) & set(SMALL.fail_to_pass)
+        first = source(SMALL).splitlines()[0]
+        _, info = do(env, "edit", path=f"/testbed/{PATH}", search=first, replace=f"{first}  # x")
+        assert set(env.peek().changed) == {PATH}
+        _, info = do(env, "read", path=f"/work/{PATH}")
+        assert "begin with /testbed/" in info["error"]
+    finally:
+        env.close()
 
 
 def test_find_shows_where_a_text_stands(opened: Open) -> None:
