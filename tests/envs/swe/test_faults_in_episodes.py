@@ -1,25 +1,20 @@
-"""Episodes among faults: sandboxes killed, disks full, floods of output, commands that hang, engines killed and started
-again. None is lost or stays."""
+"""Episodes among faults: sandboxes killed, disks full, floods of output, commands that hang. None is lost or stays."""
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from agentgym.containers import docker
 from agentgym.env import ProcessEnv
 from agentgym.envs.swe.actions import call
 from agentgym.envs.swe.make import smoke_env
 from agentgym.envs.swe.state import RepoState
 from agentgym.errors import WorldError
-from tests.containers.engine import Need, own_engine
 
 FAULTS = {
     "none": "true",
@@ -31,10 +26,9 @@ FAULTS = {
     "killed": "true",
     "grader-killed": "true",
 }
-RESTARTED = "engine-restarted"
 
 
-def episode(env: ProcessEnv[RepoState], seed: int, fault: str, restart: Callable[[], None]) -> str:
+def episode(env: ProcessEnv[RepoState], seed: int, fault: str) -> str:
     """Play the oracle with one fault on the way; how it ended."""
     env.reset(seed=seed)
     script = env.oracle()
@@ -43,9 +37,7 @@ def episode(env: ProcessEnv[RepoState], seed: int, fault: str, restart: Callable
     try:
         for step in range(20):
             if step == 2:
-                if fault == RESTARTED:
-                    restart()
-                env.step(call("bash", command=FAULTS.get(fault, "true")))
+                env.step(call("bash", command=FAULTS[fault]))
                 if fault == "disk":
                     env.step(call("bash", command="rm -f full /tmp/full"))
                 if fault == "killed":
@@ -84,23 +76,14 @@ def left_behind() -> list[str]:
     return found + listed.stdout.split()
 
 
-def no_engine() -> None:
-    raise AssertionError("there is no engine that may be killed")
-
-
-def play(backend: str, episodes: int, restart: Callable[[], None] = no_engine) -> Counter[tuple[str, str]]:
-    """So many episodes; the engine's own fault, where it may have one, in the middle of every twenty."""
+def play(backend: str, episodes: int) -> Counter[tuple[str, str]]:
     rng = np.random.default_rng(0)
     env = smoke_env(backend=backend, seconds=1.0)
-    found: Counter[tuple[str, str]] = Counter()
     try:
-        for seed, drawn in enumerate(rng.integers(len(FAULTS), size=episodes)):
-            engine = restart is not no_engine and seed % 20 == min(10, episodes // 2)
-            fault = RESTARTED if engine else list(FAULTS)[int(drawn)]
-            found[fault, episode(env, seed, fault, restart)] += 1
+        chosen = [list(FAULTS)[int(k)] for k in rng.integers(len(FAULTS), size=episodes)]
+        return Counter((fault, episode(env, seed, fault)) for seed, fault in enumerate(chosen))
     finally:
         env.close()
-    return found
 
 
 def judge(found: Counter[tuple[str, str]], episodes: int) -> None:
@@ -108,8 +91,6 @@ def judge(found: Counter[tuple[str, str]], episodes: int) -> None:
     for fault, end in found:
         if fault in ("killed", "grader-killed"):
             assert end in ("error", "success"), (fault, end)  # a grader that is not there yet cannot be killed
-        elif fault == RESTARTED:
-            assert end == "error"  # and the episode after it is well
         else:
             assert end == "success", (fault, end)
     assert left_behind() == []
@@ -131,23 +112,3 @@ def test_many_episodes_with_faults(wrap: str) -> None:
 @pytest.mark.slow
 def test_episodes_with_faults_in_docker(backend: str) -> None:
     judge(play(backend, 8), 8)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3000)
-def test_episodes_while_the_engine_is_killed_and_started_again(
-    need: Need, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two hundred where AGENTGYM_FAULTED_EPISODES=200 says so."""
-    episodes = int(os.environ.get("AGENTGYM_FAULTED_EPISODES", "6"))
-    with own_engine(need, tmp_path, monkeypatch, "agentgym/swe") as engine:
-
-        def restart() -> None:
-            engine.end(signal.SIGKILL)
-            engine.start()
-
-        found = play("docker", episodes, restart)
-        print(dict(found))
-        assert found[RESTARTED, "error"] == len(range(min(10, episodes // 2), episodes, 20))
-        judge(found, episodes)
-        assert docker.client().containers(all=True) == []
