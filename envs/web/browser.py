@@ -167,9 +167,12 @@ async def _folders_of(chromium: Chromium) -> tuple[Path, ...]:
         pid = next(int(process["id"]) for process in told["processInfo"] if process["type"] == "browser")
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         profile = next(Path(os.fsdecode(word.removeprefix(flag))) for word in words if word.startswith(flag))
-        lock = Path(os.readlink(profile / "SingletonSocket")).parent
     except (TimeoutError, Error, OSError, StopIteration):
         return ()
+    try:
+        lock = Path(os.readlink(profile / "SingletonSocket")).parent
+    except OSError:  # the headless shell has none
+        return (profile,)
     return (profile, lock) if lock.name.startswith("org.chromium.") else (profile,)
 
 
