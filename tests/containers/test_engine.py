@@ -23,7 +23,7 @@ class Engine:
     def __init__(self, program: str, folder: Path) -> None:
         self.host = f"unix://{folder}/docker.sock"
         self._folder, self._log = folder, folder / "log"
-        # With a network of its own: an engine without a bridge takes away the one that it finds, which is the machine's.
+        # With a network of its own: an engine without a bridge takes away the one that it finds, the machine's own.
         self._words = ["unshare", "--net", program, "-H", self.host]
         self._words += ["--iptables=false", "--bridge=none", "--storage-driver=vfs"]
         self._words += [f"--data-root={folder}/data", f"--exec-root={folder}/exec", f"--pidfile={folder}/pid"]
