@@ -26,6 +26,7 @@ import argparse
 import itertools
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -55,7 +56,13 @@ ENV = "agentgym/SWE-Smoke-v0"
 TEST_FIRST = 500_000
 PART = 100
 """Demonstrations recorded at a time."""
-_PIECE = r"\n *|  +| ?[A-Za-z_]+| ?[0-9]| ?[^\sA-Za-z_0-9]|\s"
+_FORMS = (
+    *(f' {{"name": "{tool}", "arguments": {{"path": "' for tool in ("read", "edit")),
+    *('", "search": "', '", "replace": "', '"}}', ' {"name": "submit", "arguments": {}}'),
+    *("\nObservation:", "\nAction:", " is changed]", " more lines]"),
+)
+"""What stands in every tool call and in every answer: a token each, as any tokenizer that learns merges would have it."""
+_PIECE = "|".join([*map(re.escape, _FORMS), r"\n *|  +| ?[A-Za-z_]+| ?[0-9]| ?[^\sA-Za-z_0-9]|\s"])
 
 
 class Teacher(OraclePolicy):
@@ -86,7 +93,7 @@ class Teacher(OraclePolicy):
 def vocabulary(texts: Sequence[str]) -> PreTrainedTokenizerFast:
     """A tokenizer of the pieces of these texts that gives every text of them back as it was."""
     split = pre_tokenizers.Split(Regex(_PIECE), behavior="isolated")
-    pieces = sorted({piece for text in texts for piece, _ in split.pre_tokenize_str(text)} | {"\n"})
+    pieces = sorted({piece for text in texts for piece, _ in split.pre_tokenize_str(text)} | {"\n", *_FORMS})
     core = Tokenizer(
         models.WordLevel({p: k for k, p in enumerate(["<pad>", "<s>", "</s>", "<unk>", *pieces])}, unk_token="<unk>")
     )
@@ -127,7 +134,7 @@ def texts_of(seeds: Sequence[int]) -> Iterator[str]:
                 text = data.decode()
                 yield text
                 yield from (call("edit", path="x.py", search=line, replace=line.strip()) for line in text.split("\n"))
-                yield from (f"   {k}  {line}" for k, line in enumerate(text.split("\n"), 1))
+                yield "".join(f"\n{k:>4}  {line}" for k, line in enumerate(text.split("\n"), 1))
             yield from (f" {call('read', path=path)}" for path in instance.tree.files())
             yield from ("\n".join(instance.tree.files()), f"[{next(iter(instance.gold))} is changed]\n[3 more lines]")
     finally:
