@@ -61,7 +61,7 @@ _FORMS = (
     *('", "search": "', '", "replace": "', '"}}', ' {"name": "submit", "arguments": {}}'),
     *("\nObservation:", "\nAction:", " is changed]", " more lines]"),
 )
-"""What stands in every tool call and in every answer: a token each, as any tokenizer that learns merges would have it."""
+"""What stands in every tool call and answer: a token each, as any tokenizer that learns merges would have it."""
 _PIECE = "|".join([*map(re.escape, _FORMS), r"\n *|  +| ?[A-Za-z_]+| ?[0-9]| ?[^\sA-Za-z_0-9]|\s"])
 
 
