@@ -35,7 +35,7 @@ def test_a_missing_image_is_named(backend: str) -> None:
             new_sandbox(backend, root="/usr/share")
 
 
-@pytest.mark.parametrize("workdir", ["work", "/", "/work/..", "/tmp/x", "/usr/work", "/work/", ""])
+@pytest.mark.parametrize("workdir", ["work", "/", "/repo/..", "/tmp/x", "/usr/work", "/repo/", ""])
 def test_a_working_folder_is_an_own_folder(workdir: str) -> None:
     with pytest.raises(UsageError, match="workdir"):
         Session(Limits(), workdir=workdir)

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from agentgym.containers import FileRefused, Limits, Sandbox
+from agentgym.containers.sandbox import RunnerSandbox
 from agentgym.errors import UsageError, WorldError
 from tests.containers.conftest import Make
 
@@ -40,10 +41,10 @@ def test_what_cannot_start_says_why(shared: Sandbox) -> None:
     assert shared.exec("").trouble == shared.exec(["a\0b"]).trouble != ""
 
 
-def test_folder_environment_and_input_are_given(shared: Sandbox) -> None:
+def test_folder_environment_and_input_are_given(shared: RunnerSandbox) -> None:
     shared.exec("mkdir -p inner")
     result = shared.exec("pwd; echo $WHO; cat", cwd="inner", env={"WHO": "me"}, stdin=b"read\n")
-    assert result.out.text == "/work/inner\nme\nread\n"
+    assert result.out.text == f"{shared.session.workdir}/inner\nme\nread\n"
     assert shared.exec("cat; echo end").out.text == "end\n"  # no input: it ends at once
 
 

@@ -22,7 +22,6 @@ __all__ = ["STABLE", "Job", "Survey", "Surveyor", "stable"]
 STABLE = 3
 """Runs that must agree on a test."""
 _TESTS = "/tmp/survey/tests"
-_TREE = "/work/"
 _PASSED = "setup=passed call=passed teardown=passed"
 
 
@@ -96,6 +95,7 @@ class Surveyor:
         seconds: float = 120.0,
     ) -> None:
         self._box = new_sandbox(backend, image=image, limits=LIMITS)
+        self._tree = f"{self._box.session.workdir}/"
         self._python_path, self._options = tuple(python_path), tuple(options)
         self.conftest, self.seconds = conftest, seconds
         self._start = ""
@@ -119,7 +119,7 @@ class Surveyor:
         Raises:
             UsageError: they do not fit into a sandbox.
         """
-        self._box.exec(["/bin/sh", "-c", f"rm -rf {_TREE}* {_TREE}.[!.]* {_TESTS}; mkdir -p {_TESTS}"])
+        self._box.exec(["/bin/sh", "-c", f"rm -rf {self._tree}* {self._tree}.[!.]* {_TESTS}; mkdir -p {_TESTS}"])
         if self._start:
             self._box.forget(self._start)
         try:
@@ -158,15 +158,15 @@ class Surveyor:
                 "files": list(job.files),
                 "wanted": None if job.wanted is None else list(job.wanted),
                 "most": job.most,
-                "trace": _TREE if job.trace else "",
-                "changes": {f"{_TREE}{path}": data for path, data in job.changes.items()},
+                "trace": self._tree if job.trace else "",
+                "changes": {f"{self._tree}{path}": data for path, data in job.changes.items()},
                 "again": job.again,
                 "seconds": max(1, math.ceil(job.seconds)),
             }
             for job in jobs
         ]
         given = {
-            "path": [posixpath.normpath(f"{_TREE}{path}") for path in self._python_path],
+            "path": [posixpath.normpath(f"{self._tree}{path}") for path in self._python_path],
             "root": _TESTS,
             "options": list(self._options),
             "conftest": self.conftest,
