@@ -104,6 +104,12 @@
     listen.call(this, "loadend", () => { status.requests--; }, { once: true });
     try { return send.apply(this, args); } catch (error) { status.requests--; throw error; }
   };
+  // Pictures that scripts ask for, wherever they stand: settling waits for them too.
+  const pictures = new Set();
+  const source = Object.getOwnPropertyDescriptor(HTMLImageElement.prototype, "src");
+  Object.defineProperty(HTMLImageElement.prototype, "src", {
+    ...source, set(value) { pictures.add(this); source.set.call(this, value); },
+  });
   for (const name of ["IntersectionObserver", "ResizeObserver"]) {
     const Real = window[name];
     if (Real) window[name] = class extends Real { constructor(...args) { super(...args); status.frames = true; } };
@@ -131,6 +137,6 @@
     frame: () => new Promise((done) => realFrame(done)),
     real: realNow,
   };
-  const tools = { clock, status, listening, roots };
+  const tools = { clock, status, listening, roots, pictures };
   Object.defineProperty(window, "__agentgym", { value: tools, enumerable: false, writable: false, configurable: false });
 })();

@@ -342,7 +342,9 @@
   const loaded = (image) => new Promise((done) => { for (const end of ["load", "error"]) image.addEventListener(end, done, { once: true }); });
   const pictures = async (cap) => {
     document.body && document.body.offsetHeight; // layout asks for what it needs
-    const waiting = [...document.images].filter((i) => !i.complete && i.loading !== "lazy").map(loaded);
+    const asked = [tools, ...frames()].flatMap((t) => { const of = [...t.pictures]; t.pictures.clear(); return of; });
+    const all = new Set([...document.images, ...asked]);
+    const waiting = [...all].filter((i) => !i.complete && i.loading !== "lazy").map(loaded);
     if (!kept.length) {
       kept.push(null);
       const found = new Set();
