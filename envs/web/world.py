@@ -240,7 +240,7 @@ class WebWorld(World[PageState]):
     async def _put_back(self, start: Start) -> None:
         """Take the sites back to what the episode starts from."""
         for site in self.sites.values():
-            site.opens(start.url)
+            site.opens("" if start.script else start.url)
             await _awaited(site.reset(start.server))
 
     async def _let_go(self, session: Session) -> None:

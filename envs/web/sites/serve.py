@@ -5,7 +5,7 @@ resolve and nothing that another program could reach.
 
 An episode's opening (the requests of its first page) is the same every time, since the data are. It is played by the
 application once; from then on the data are put back as they stood after it, and the answers that led there are told
-from memory.
+from memory. A start that runs a script of its own on that page is played every time.
 """
 
 from __future__ import annotations

@@ -166,6 +166,20 @@ def test_an_opening_that_cannot_be_told_again_is_played_again(paths: tuple[str, 
         site.close()
 
 
+def test_an_opening_with_a_script_of_its_own_is_played_again() -> None:
+    """Whose first page has no name, since the script may ask for other things every time."""
+    site = AppSite(replace(NOTEBOOK, app=visits))
+    try:
+        for _ in range(2):
+            site.opens("")
+            run(site.reset(None))
+            assert site.known("GET", site.origin + "/") is None
+            assert ask(site, "/").headers["x-seen"] == ""
+            site.opened()
+    finally:
+        site.close()
+
+
 def test_an_opening_that_writes_is_played_again() -> None:
     site = AppSite(NOTEBOOK)
     try:
