@@ -234,12 +234,12 @@ def clone(policy: TransformersPolicy, shown: Shown, epochs: int, lr: float, batc
 
 def main() -> None:
     made = parser(__doc__ or "")
-    made.add_argument("--demos", type=int, default=2000)
+    made.add_argument("--demos", type=int, default=1000)
     made.add_argument("--test", type=int, default=240)
-    made.add_argument("--epochs", type=int, default=6)
+    made.add_argument("--epochs", type=int, default=4)
     made.add_argument("--seed", type=int, default=0)
-    made.add_argument("--lr", type=float, default=2e-3)
-    made.add_argument("--batch", type=int, default=16)
+    made.add_argument("--lr", type=float, default=1.5e-3)
+    made.add_argument("--batch", type=int, default=2)
     made.add_argument("--hidden", type=int, default=128)
     made.add_argument("--layers", type=int, default=2)
     made.add_argument("--minutes", type=float, default=0.0, help="begin nothing more after so long; 0 for no limit")

@@ -191,9 +191,12 @@ def accelerator() -> Iterator[Part]:
 
 def programs() -> Iterator[Part]:
     """Programs that the web, GUI and SWE families drive."""
-    from agentgym.envs.web.chromium import NAMES
+    from agentgym.envs.web.chromium import find_chromium
 
-    browser = next(filter(None, map(shutil.which, NAMES)), None)
+    try:
+        browser: str | None = find_chromium()
+    except UsageError:
+        browser = None
     fix = "apt-get install chromium-headless-shell (or chromium)"
     yield _program("Chromium", browser and [browser, "--version"], fix, prefix=f"{browser}: ")
     docker = shutil.which("docker")
