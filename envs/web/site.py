@@ -55,7 +55,7 @@ class Site(ABC):
         return None
 
     def opens(self, url: str) -> None:
-        """The next `reset` begins an episode on this first page, of any site; '' where a script adds to what it asks."""
+        """The next `reset` begins an episode on this first page, of any site; '' where a script adds to it."""
         return None
 
     def opened(self) -> None:
