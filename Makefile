@@ -59,10 +59,11 @@ $(BIN)/pip:
 	@echo "== creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
-# torch goes in first and alone, so that no package which needs it can choose its build.
+# torch goes in first and alone, so that no package which needs it can choose its build; with it what builds packages that
+# come as source (django-haystack asks setuptools-scm for its version, and without it is refused as version 0.0.0).
 $(VENV)/.torch: constraints.txt | $(BIN)/pip
 	@echo "== installing torch (about 200 MB for a CPU build; TORCH_INDEX names an index of those)"
-	@$(PIP) $(addprefix --extra-index-url ,$(TORCH_INDEX)) torch setuptools
+	@$(PIP) $(addprefix --extra-index-url ,$(TORCH_INDEX)) torch setuptools setuptools-scm
 	@touch $@
 
 $(VENV)/.quickstart: pyproject.toml constraints.txt $(VENV)/.torch
