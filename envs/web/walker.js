@@ -365,6 +365,13 @@
     if (waiting.length) await Promise.race([Promise.all(waiting), clock.wait(cap)]);
   };
 
+  // When elements have moved, the browser tells the new one under the mouse that it is hovered with a frame of its own, by
+  // chance before or after a look: settling waits for that. A few frames at most, as a held button may keep the hover.
+  const HOVER_FRAMES = 3;
+  let pointer = null;
+  addEventListener("mousemove", (event) => { if (event.isTrusted) pointer = [event.clientX, event.clientY]; }, { capture: true, passive: true });
+  const hovered = () => pointer === null || (document.elementFromPoint(...pointer) ?? undefined) === [...document.querySelectorAll(":hover")].pop();
+
   // Let the page finish: `ms` of its own time, requests in flight, and what scripts still change; at most `cap` real ms.
   const settle = async (ms, cap) => {
     const started = clock.real();
@@ -376,11 +383,16 @@
     await pass(ms);
     await pictures(cap);
     if (status.frames) { await clock.frame(); await clock.frame(); }
-    for (let round = 0; ; round++) {
+    for (let round = 0, unhovered = 0; ; round++) {
       const before = changes;
       await clock.turn();
       const busy = status.requests > 0 || frames().some((f) => f.status.requests > 0);
-      if (status.navigating || (!busy && changes === before)) break;
+      if (status.navigating) break;
+      if (!busy && changes === before) {
+        if (unhovered === HOVER_FRAMES || hovered()) break;
+        unhovered++;
+        await clock.frame();
+      }
       if (clock.real() - started > cap) { whole = false; break; }
       if (!busy && round > 0 && changes !== before && round > 20) { whole = false; break; }
       if (round > 0) await pass(1);

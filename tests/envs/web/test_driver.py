@@ -257,6 +257,23 @@ def test_what_a_page_draws_repeats() -> None:
     assert len(seen) == 1
 
 
+def test_what_moves_under_the_mouse_is_seen_hovered() -> None:
+    """The browser tells of it with a frame of its own, before or after an unhurried look; here, always before."""
+    env = visit(
+        "<style>body { margin: 0 } div { width: 200px; height: 40px }</style>"
+        "<div id=a role=button onclick='up()'>a</div>"
+        "<div id=b role=button onmouseenter='this.className = \"under\"'>b</div>"
+        "<script>up = () => setTimeout(() => { a.style.height = '10px' }, 100)</script>"
+    )
+    for _ in range(10):
+        env.reset(seed=0)
+        done(env.step(f"click('{bid(env, id='a')}')"))
+        node = env.peek().find(id="b")
+        assert node is not None
+        assert node.cls == "under"
+    env.close()
+
+
 def test_a_page_that_never_settles_is_read_anyway_and_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agentgym.envs.web.session.SETTLE_CAP", 200)
     env = visit(
