@@ -27,7 +27,9 @@ import itertools
 import json
 import os
 import re
+import string
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,13 +58,17 @@ ENV = "agentgym/SWE-Smoke-v0"
 TEST_FIRST = 500_000
 PART = 100
 """Demonstrations recorded at a time."""
+LISTENED = 0.3
+"""Weight of a token that the teacher hears, beside one that it says."""
 _FORMS = (
     *(f' {{"name": "{tool}", "arguments": {{"path": "' for tool in ("read", "edit")),
     *('", "search": "', '", "replace": "', '"}}', ' {"name": "submit", "arguments": {}}'),
     *("\nObservation:", "\nAction:", " is changed]", " more lines]"),
 )
 """What stands in every tool call and answer: a token each, as any tokenizer that learns merges would have it."""
-_PIECE = "|".join([*map(re.escape, _FORMS), r"\n *|  +| ?[A-Za-z_]+| ?[0-9]| ?[^\sA-Za-z_0-9]|\s"])
+_OTHER = r"\n *|  +| ?[A-Za-z_]| ?[0-9]| ?[^\sA-Za-z_0-9]|\s"
+_SEEN = 4
+"""A word of fewer instances is spelt."""
 
 
 class Teacher(OraclePolicy):
@@ -90,10 +96,15 @@ class Teacher(OraclePolicy):
         return script()
 
 
-def vocabulary(texts: Sequence[str]) -> PreTrainedTokenizerFast:
-    """A tokenizer of the pieces of these texts that gives every text of them back as it was."""
-    split = pre_tokenizers.Split(Regex(_PIECE), behavior="isolated")
-    pieces = sorted({piece for text in texts for piece, _ in split.pre_tokenize_str(text)} | {"\n", *_FORMS})
+def vocabulary(instances: Sequence[Sequence[str]]) -> PreTrainedTokenizerFast:
+    """A tokenizer of the words that several of these instances say; other words it spells, letter by letter."""
+    seen = Counter(word for texts in instances for word in set(re.findall(r"[A-Za-z_]+", "\n".join(texts))))
+    words = [word for word, count in sorted(seen.items()) if count >= _SEEN]
+    piece = "|".join([*map(re.escape, _FORMS), f" ?(?:{'|'.join(words)})(?![A-Za-z_])", _OTHER])
+    split = pre_tokenizers.Split(Regex(piece), behavior="isolated")
+    found = {piece for texts in instances for text in texts for piece, _ in split.pre_tokenize_str(text)}
+    whole = {space + w for space in ("", " ") for w in (*words, *string.ascii_letters, *string.digits, "_")}
+    pieces = sorted(found | whole | {"\n", *_FORMS})
     core = Tokenizer(
         models.WordLevel({p: k for k, p in enumerate(["<pad>", "<s>", "</s>", "<unk>", *pieces])}, unk_token="<unk>")
     )
@@ -113,6 +124,7 @@ def new_policy(tokenizer: PreTrainedTokenizerFast, seed: int, hidden: int, layer
         num_key_value_heads=4,
         max_position_embeddings=2048,
         tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 100.0},  # episodes are some 260 tokens long
         pad_token_id=0,
         bos_token_id=1,
         eos_token_id=2,
@@ -122,25 +134,21 @@ def new_policy(tokenizer: PreTrainedTokenizerFast, seed: int, hidden: int, layer
     return TransformersPolicy(model.eval(), tokenizer, mode="generate", max_new_tokens=128)
 
 
-def texts_of(seeds: Sequence[int]) -> Iterator[str]:
+def texts_of(seeds: Sequence[int]) -> Iterator[list[str]]:
     """What training instances say: statements, files, and tool calls."""
     env: Any = gymnasium.make(ENV, split="train").unwrapped
     try:
         for seed in seeds:
-            rng = np.random.default_rng(seed)
-            instance = env.task.setup(env.task.sample(rng))
-            yield instance.statement
+            instance = env.task.setup(env.task.sample(np.random.default_rng(seed)))
+            texts = [instance.statement, *(f" {call('read', path=path)}" for path in instance.tree.files())]
             for data in (*instance.tree.files().values(), *instance.gold.values()):
-                text = data.decode()
-                yield text
-                yield from (call("edit", path="x.py", search=line, replace=line.strip()) for line in text.split("\n"))
-                yield "".join(f"\n{k:>4}  {line}" for k, line in enumerate(text.split("\n"), 1))
-            yield from (f" {call('read', path=path)}" for path in instance.tree.files())
-            yield from ("\n".join(instance.tree.files()), f"[{next(iter(instance.gold))} is changed]\n[3 more lines]")
+                lines = data.decode().split("\n")
+                texts += ["\n".join(lines), *(call("edit", path="x.py", search=x, replace=x.strip()) for x in lines)]
+                texts.append("".join(f"\n{k:>4}  {line}" for k, line in enumerate(lines, 1)))
+            texts += ["\n".join(instance.tree.files()), f"[{next(iter(instance.gold))} is changed]\n[3 more lines]"]
+            yield [*texts, "Action:", "Observation: x\nAction: {\n [handed in]\n", call("submit")]
     finally:
         env.close()
-    yield "Observation: x\nAction: {\n [handed in]\n[0123456789 more lines] 0 1 2 3 4 5 6 7 8 9"
-    yield call("submit")
 
 
 def play(policy: Any, split: str, seeds: Sequence[int], base: int, *, slots: int, greedy: bool = False) -> Rollouts:
@@ -196,50 +204,68 @@ class Shown:
             return cls(kept["id"], kept["said"], kept["cuts"], *map(float, kept["cost"]))
 
 
-def clone(policy: TransformersPolicy, shown: Shown, epochs: int, lr: float, batch: int, seed: int) -> float:
-    """Raise the likelihood of every token the teacher said; one sequence an episode. Returns the last mean loss."""
+def clone(policy: TransformersPolicy, shown: Shown, options: argparse.Namespace) -> float:
+    """Raise the likelihood of every token the teacher said; one sequence an episode. Returns the last mean loss.
+
+    The other tokens count too, `LISTENED` of one said: names and lines come again and again in what the teacher hears,
+    so that copying, which a small model is long in finding, is practised at every place. Matrices are moved by Muon,
+    the rest by AdamW.
+    """
     rows = [slice(a, b) for a, b in itertools.pairwise(shown.cuts)]
-    model, rng = policy.model.train(), np.random.default_rng(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
-    total, loss_sum = epochs * -(-len(rows) // batch), 0.0
-    step = 0
+    epochs, batch = options.epochs, options.batch
+    model, rng = policy.model.train(), np.random.default_rng(options.seed)
+    inner = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n and "lm_head" not in n]
+    others = [p for p in model.parameters() if not any(p is q for q in inner)]
+    optimizers = [
+        torch.optim.Muon(inner, lr=options.muon, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=options.lr, weight_decay=0.01, betas=(0.9, 0.98), fused=True),
+    ]
+    groups = [(group, group["lr"]) for optimizer in optimizers for group in optimizer.param_groups]
+    total, loss_mean, step = epochs * -(-len(rows) // batch), 0.0, 0
     for epoch in range(epochs):
         order = sorted(rng.permutation(len(rows)), key=lambda k: (rows[k].stop - rows[k].start) // 24)
         batches = [order[k : k + batch] for k in range(0, len(order), batch)]
         losses = []
         for chosen in (batches[k] for k in rng.permutation(len(batches))):
             length = max(rows[k].stop - rows[k].start for k in chosen)
-            ids, mask = torch.zeros(len(chosen), length, dtype=torch.long), torch.zeros(len(chosen), length)
+            ids, weight = torch.zeros(len(chosen), length, dtype=torch.long), torch.zeros(len(chosen), length)
             for i, k in enumerate(chosen):
                 size = rows[k].stop - rows[k].start
                 ids[i, :size] = torch.from_numpy(shown.id[rows[k]])
-                mask[i, :size] = torch.from_numpy(shown.said[rows[k]].astype(np.float32))
-            for group in optimizer.param_groups:
+                weight[i, :size] = torch.from_numpy(np.where(shown.said[rows[k]], 1.0, LISTENED))
+            for group, lr in groups:
                 group["lr"] = lr * min(1.0, (step + 1) / 40) * max(0.02, 1 - step / total)
             hidden = model.model(input_ids=ids[:, :-1]).last_hidden_state
-            said = mask[:, 1:] > 0
-            loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[said]), ids[:, 1:][said])
-            optimizer.zero_grad()
+            weight, target = weight[:, 1:], ids[:, 1:]
+            real = weight > 0
+            each = torch.nn.functional.cross_entropy(model.lm_head(hidden[real]), target[real], reduction="none")
+            said = weight[real] == 1
+            loss = (each * weight[real]).sum() / said.sum()
+            model.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            losses.append(loss.item())
+            for optimizer in optimizers:
+                optimizer.step()
+            losses.append(each[said].mean().item())
             step += 1
-        loss_sum = float(np.mean(losses))
-        print(f"epoch {epoch + 1} of {epochs}: loss {loss_sum:.4f}, {time.process_time():.0f} CPU-s so far", flush=True)
+        loss_mean = float(np.mean(losses))
+        print(
+            f"epoch {epoch + 1} of {epochs}: loss {loss_mean:.4f}, {time.process_time():.0f} CPU-s so far", flush=True
+        )
     policy.model.eval()
     policy.flush()
-    return loss_sum
+    return loss_mean
 
 
 def main() -> None:
     made = parser(__doc__ or "")
-    made.add_argument("--demos", type=int, default=1000)
+    made.add_argument("--demos", type=int, default=4000)
     made.add_argument("--test", type=int, default=240)
-    made.add_argument("--epochs", type=int, default=4)
+    made.add_argument("--epochs", type=int, default=2)
     made.add_argument("--seed", type=int, default=0)
-    made.add_argument("--lr", type=float, default=1.5e-3)
-    made.add_argument("--batch", type=int, default=2)
+    made.add_argument("--lr", type=float, default=5e-3, help="of the embeddings (AdamW)")
+    made.add_argument("--muon", type=float, default=7e-3, help="learning rate of the matrices")
+    made.add_argument("--batch", type=int, default=3)
     made.add_argument("--hidden", type=int, default=128)
     made.add_argument("--layers", type=int, default=2)
     made.add_argument("--minutes", type=float, default=0.0, help="begin nothing more after so long; 0 for no limit")
@@ -250,7 +276,7 @@ def main() -> None:
     torch.set_num_threads(1)
     until = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
     demos, test, seed = options.demos, options.test, options.seed
-    words = vocabulary(list(texts_of(range(40 if options.quick else 400))))
+    words = vocabulary(list(texts_of(range(40 if options.quick else 800))))
     policy = new_policy(words, seed, options.hidden, options.layers)
     shown = Shown.joined(list(recorded(policy, options, until)))
     figures: dict[str, Any] = {
@@ -263,7 +289,7 @@ def main() -> None:
         "tokens_per_demo": len(shown.id) / demos,
     }
     print({k: round(v, 1) for k, v in figures.items()}, flush=True)
-    settings = (demos, options.epochs, options.lr, options.batch, options.hidden, options.layers)
+    settings = (demos, options.epochs, options.lr, options.muon, options.batch, options.hidden, options.layers)
     weights = options.out / f"{seed}" / ("model-" + "-".join(map(str, settings)))
     if (weights / "cost.json").is_file():
         policy.model.load_state_dict(torch.load(weights / "state.pt", weights_only=True))
@@ -272,7 +298,7 @@ def main() -> None:
         if time.monotonic() > until:
             raise SystemExit("the demonstrations are recorded; run it again to train")
         cpu = time.process_time()
-        loss = clone(policy, shown, options.epochs, options.lr, options.batch, seed)
+        loss = clone(policy, shown, options)
         cost = {"loss": loss, "train_cpu_seconds": time.process_time() - cpu}
         weights.mkdir(parents=True, exist_ok=True)
         torch.save(policy.model.state_dict(), weights / "state.pt")

@@ -72,8 +72,8 @@ class PageConfig:
     """Passes over them."""
     demo_lr: float = 2e-3
     """Learning rate of the warm start."""
-    demo_batch: int = 64
-    """Distinct prefixes in one warm-start batch."""
+    demo_batch: int = 8
+    """Distinct prefixes in one warm-start batch; copying is found after some 1,500 steps of the optimiser, however large."""
     smoothing: float = 0.2
     """Share of the demonstrated choices that are drawn from all candidates instead, so that the clone explores."""
     frequent: float = 0.08
