@@ -73,7 +73,7 @@ class PageConfig:
     demo_lr: float = 2e-3
     """Learning rate of the warm start."""
     demo_batch: int = 8
-    """Distinct prefixes in one warm-start batch; copying is found after some 1,500 steps of the optimiser, however large."""
+    """Distinct prefixes in one warm-start batch; copying is found after some 1,500 of them, be they large or small."""
     smoothing: float = 0.2
     """Share of the demonstrated choices that are drawn from all candidates instead, so that the clone explores."""
     frequent: float = 0.08
@@ -100,8 +100,9 @@ class PageConfig:
     """Pages in flight, in one browser."""
     spare: int = 5
     """Pages kept beyond those."""
-    threads: int = 2
-    """Torch threads while learning; the browser is at rest then. Acting takes one."""
+    threads: int = 1
+    """Torch threads while learning; the browser is at rest then, but beside other work a second one waits for the first.
+    Acting takes one."""
 
     def __post_init__(self) -> None:
         positive = "hidden layers heads demo_lr demo_batch steps groups group_size lr epochs minibatches slots"
