@@ -101,8 +101,8 @@ class PageConfig:
     spare: int = 5
     """Pages kept beyond those."""
     threads: int = 1
-    """Torch threads while learning; the browser is at rest then, but beside other work a second one waits for the first.
-    Acting takes one."""
+    """Torch threads while learning, when the browser is at rest; beside other work a second one only waits for the
+    first. Acting takes one."""
 
     def __post_init__(self) -> None:
         positive = "hidden layers heads demo_lr demo_batch steps groups group_size lr epochs minibatches slots"
