@@ -82,18 +82,24 @@ class Teacher(OraclePolicy):
         old, new = instance.tree.files()[path].decode().split("\n"), instance.gold[path].decode().split("\n")
         (line,) = (k for k, (a, b) in enumerate(zip(old, new, strict=True)) if a != b)
 
+        written = self._written("\n".join(old), line, new[line])
+
         def script() -> Iterator[str]:
             yield call("read", path=path)
             search = old[line].strip()
             # The line alone where it stands once, else with the line before it.
             if "\n".join(old).count(search) == 1:
-                yield call("edit", path=path, search=search, replace=new[line].strip())
+                yield call("edit", path=path, search=search, replace=written.strip())
             else:
                 before = old[line - 1] + "\n"
-                yield call("edit", path=path, search=before + old[line], replace=before + new[line])
+                yield call("edit", path=path, search=before + old[line], replace=before + written)
             yield call("submit")
 
         return script()
+
+    def _written(self, source: str, line: int, right: str) -> str:
+        """What is written in the place of a line (0-based) of the source."""
+        return right
 
 
 def vocabulary(instances: Sequence[Sequence[str]]) -> PreTrainedTokenizerFast:
@@ -177,11 +183,13 @@ class Shown:
     cpu: float
 
     @classmethod
-    def record(cls, policy: TransformersPolicy, seeds: Sequence[int], first: int) -> Shown:
+    def record(
+        cls, policy: TransformersPolicy, seeds: Sequence[int], first: int, teacher: type[Teacher] = Teacher
+    ) -> Shown:
         started, cpu = time.perf_counter(), time.process_time()
-        found = play(Demonstrator(policy, Teacher()), "train", seeds, first, slots=4)
+        found = play(Demonstrator(policy, teacher()), "train", seeds, first, slots=4)
         assert not found.errors, found.errors
-        assert found.steps.trajectories.success.all()
+        assert teacher is not Teacher or found.steps.trajectories.success.all()
         tokens = found.tokens
         cost = time.perf_counter() - started, time.process_time() - cpu
         return cls(tokens.id.astype(np.int64), tokens.mask.astype(bool), tokens.segment_starts, *cost)
@@ -328,7 +336,9 @@ def main() -> None:
     finish("swe_learning", figures, options)
 
 
-def recorded(policy: TransformersPolicy, options: argparse.Namespace, until: float) -> Iterator[Shown]:
+def recorded(
+    policy: TransformersPolicy, options: argparse.Namespace, until: float, teacher: type[Teacher] = Teacher
+) -> Iterator[Shown]:
     """The demonstrations, in parts: from the files of earlier runs, or recorded now."""
     folder = options.out / f"{options.seed}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -339,7 +349,7 @@ def recorded(policy: TransformersPolicy, options: argparse.Namespace, until: flo
             if time.monotonic() > until:
                 raise SystemExit(f"{first} of {options.demos} demonstrations are recorded; run it again")
             seeds = range(options.seed * 100_000 + first, options.seed * 100_000 + first + number)
-            Shown.record(policy, seeds, first).save(path)
+            Shown.record(policy, seeds, first, teacher).save(path)
             print(f"{first + number} of {options.demos} demonstrations", flush=True)
         yield Shown.load(path)
 
