@@ -8,17 +8,15 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agentgym.containers import docker
-from tests.containers.conftest import ask_for
+from tests.containers.conftest import Need, ask_for
 
-__all__ = ["Engine", "Need", "own_engine"]
-
-Need = Callable[[object, str, str], None]
+__all__ = ["Engine", "own_engine"]
 
 
 class Engine:
@@ -69,11 +67,12 @@ class Engine:
     def close(self) -> None:
         """End it for good; nothing of it is left."""
         self.end(signal.SIGTERM)
-        for number in self.processes():
-            # An engine that was killed while it started a shim knows nothing of it; there is no container in it.
-            started = "".join(path.read_text() for path in Path(f"/proc/{number}/task").glob("*/children"))
-            assert not started, self.processes()
-            os.kill(number, signal.SIGKILL)
+        for shim in self.processes():
+            # An engine that was killed while it made a container forgets it: no command has begun there, nor ever will.
+            for child in "".join(path.read_text() for path in Path(f"/proc/{shim}/task").glob("*/children")).split():
+                assert Path(f"/proc/{child}/comm").read_text().startswith("runc:"), self.processes()
+                os.kill(int(child), signal.SIGKILL)
+            os.kill(shim, signal.SIGKILL)
         until = time.monotonic() + 10
         while self.processes():
             assert time.monotonic() < until, self.processes()

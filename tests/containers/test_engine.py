@@ -10,7 +10,8 @@ import pytest
 
 from agentgym.containers import docker, new_sandbox
 from agentgym.errors import UsageError, WorldError
-from tests.containers.engine import Engine, Need, own_engine
+from tests.containers.conftest import Need
+from tests.containers.engine import Engine, own_engine
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from agentgym.envs.swe.actions import call
 from agentgym.envs.swe.make import smoke_env
 from agentgym.envs.swe.state import RepoState
 from agentgym.errors import WorldError
-from tests.containers.engine import Need, own_engine
+from tests.containers.conftest import Need
+from tests.containers.engine import own_engine
 
 FAULTS = {
     "none": "true",
