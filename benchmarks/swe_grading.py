@@ -86,14 +86,10 @@ def judge(grader: Grader, instance: Instance, names: Sequence[str]) -> dict[str,
     started = time.perf_counter()
     gold = [grader.grade(instance, instance.gold) for _ in range(2)]
     untouched = [grader.grade(instance, {}) for _ in range(2)]
-    base = instance.tree.files()
     met = {}
     for name in names:
-        patch = cheats.of(instance, name)
-        seen = sorted(set(of_patch(instance, base, {}, patch)))
-        report = grader.grade(instance, patch)
-        share = round(report.share(instance.fail_to_pass), 3)
-        met[name] = {"solved": report.solved(instance), "share": share, "danger": seen}
+        report = grader.grade(instance, cheats.of(instance, name))
+        met[name] = {"solved": report.solved(instance), "share": round(report.share(instance.fail_to_pass), 3)}
     return {
         "gold": all(report.solved(instance) for report in gold),
         "untouched": any(report.solved(instance) for report in untouched),
@@ -104,6 +100,13 @@ def judge(grader: Grader, instance: Instance, names: Sequence[str]) -> dict[str,
         "cheats": met,
         "seconds": round(time.perf_counter() - started, 2),
     }
+
+
+def with_danger(instance: Instance, row: dict[str, Any]) -> dict[str, Any]:
+    """A row with what is seen in each cheat's patch, as the code stands now: no sandbox is needed for that."""
+    base = instance.tree.files()
+    dangers = {name: sorted(set(of_patch(instance, base, {}, cheats.of(instance, name)))) for name in row["cheats"]}
+    return {**row, "cheats": {name: {**met, "danger": dangers[name]} for name, met in row["cheats"].items()}}
 
 
 def figures_of(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -135,7 +138,7 @@ def figures_of(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def code_mark() -> str:
     """The text of the grader and of the cheats: what was graded by another is graded again."""
     folder = Path(grading.__file__ or "").parent
-    names = ("cheats.py", "danger.py", "grading.py", "values.py", "watched.py", "inside/calls.py", "inside/suite.py")
+    names = ("cheats.py", "grading.py", "values.py", "watched.py", "inside/calls.py", "inside/suite.py")
     return hashlib.sha256(b"".join((folder / name).read_bytes() for name in names)).hexdigest()[:12]
 
 
@@ -176,7 +179,7 @@ def main() -> None:
                     with path.open("a") as file:
                         file.write(json.dumps(known[key]) + "\n")
                 if key in known:
-                    rows[each.instance_id] = known[key]
+                    rows[each.instance_id] = with_danger(each, known[key])
             missing += len(chosen) - len(rows)
             saved += [json.dumps({"suite": suite, **row}) for row in rows.values()]
             figures[suite] = {"of": len(chosen), **figures_of(rows)}

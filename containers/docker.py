@@ -22,6 +22,8 @@ FIX = "install Docker Engine (Debian: apt-get install docker.io), start it, and 
 IMAGE = "agentgym/sandbox"
 LABEL = "agentgym.sandbox"
 """Every container carries it; its value is the process that made it."""
+KNOWS_LOCALHOST = "agentgym.knows-localhost"
+"""Label of images in which ``localhost`` has an address without ``/etc/hosts``."""
 _FILES_PER_MIB = 512
 """Files and folders that the file systems may hold, for each MiB of their size."""
 
@@ -50,7 +52,10 @@ class Docker(RunnerSandbox):
         api = client()
         with engine_errors():
             try:
-                made = api.create_container(**self._options(api))
+                labels = api.inspect_image(self.image)["Config"].get("Labels") or {}
+                # Either way its only interface is a loopback of its own; but a network that the engine knows of, which
+                # "none" is one of, takes it longer than all else, and brings nothing except /etc/hosts.
+                made = api.create_container(**self._options(api), network_disabled=KNOWS_LOCALHOST in labels)
             except docker.errors.ImageNotFound as error:
                 raise UsageError(
                     f"there is no image {self.image!r}; make it with `agentgym images build`, or pull it"

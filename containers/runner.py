@@ -12,9 +12,9 @@ would change its limits or priority; and no command runs while it reads or write
 
 from __future__ import annotations
 
-# Not `signal`: its enumerations alone load as long as all the rest.
+# Not `signal` and `ctypes`: each loads as long as all the rest.
+import _ctypes
 import _signal as signal  # type: ignore[import-not-found]
-import ctypes
 import errno
 import os
 import resource
@@ -32,28 +32,44 @@ PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 4, 2
 DEPTH = 128  # of folders in a snapshot
 CHUNK = 1 << 16
 PATIENCE = 20.0  # seconds until killed processes must be gone
-LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Refused(Exception):
     """The request cannot be carried out; the sandbox is as it was. Arguments: a kind, a sentence."""
 
 
-def prctl(option: int, value: int, pointer: Any = None) -> None:
-    if LIBC.prctl(option, ctypes.c_ulong(value), pointer, ctypes.c_ulong(0), ctypes.c_ulong(0)):
-        number = ctypes.get_errno()
+class Int(_ctypes._SimpleCData):  # type: ignore[type-arg]
+    _type_ = "i"
+
+
+class Long(_ctypes._SimpleCData):  # type: ignore[type-arg]
+    _type_ = "l"
+
+
+class Text(_ctypes._SimpleCData):  # type: ignore[type-arg]
+    _type_ = "z"  # a pointer to bytes
+
+
+class Function(_ctypes.CFuncPtr):
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+    _restype_ = Int
+
+
+ITSELF = _ctypes.dlopen(None, os.RTLD_NOW)  # type: ignore[arg-type]
+PRCTL = Function(_ctypes.dlsym(ITSELF, "prctl"))
+
+
+def prctl(option: int, value: int, pointer: bytes | None = None) -> None:
+    if PRCTL(option, Long(value), pointer, Long(0), Long(0)):
+        number = _ctypes.get_errno()
         raise OSError(number, f"prctl {option}: {os.strerror(number)}")
 
 
 def install_filter(program: bytes) -> None:
     """Put this process, and all that come from it, under a seccomp filter."""
-
-    class Program(ctypes.Structure):
-        _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
-
-    buffer = ctypes.create_string_buffer(program, len(program))
     prctl(PR_SET_NO_NEW_PRIVS, 1)
-    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(Program(len(program) // 8, ctypes.addressof(buffer))))
+    # struct sock_fprog: a length, and (aligned) a pointer.
+    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, struct.pack("@H0P", len(program) // 8) + bytes(Text(program)))
 
 
 # -- the channel -------------------------------------------------------------------------------------------------------

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import marshal
 import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -400,8 +403,8 @@ def runner_source() -> bytes:
     return Path(__file__).with_name("runner.py").read_bytes()
 
 
-# Reads the runner from the channel, and not one byte more.
-BOOT = """import os
+# Reads the runner from the channel, and not one byte more; compiled, where the Python there takes this one's code.
+BOOT = """import os,marshal,_frozen_importlib_external as f
 def r(n):
  b=b''
  while len(b)<n:
@@ -409,10 +412,16 @@ def r(n):
   if not c:os._exit(0)
   b+=c
  return b
-exec(compile(r(int(r(8))),'<runner>','exec'))"""
+s,m,c=[r(int(r(8))) for _ in 'smc']
+exec(marshal.loads(c) if m==f.MAGIC_NUMBER else compile(s,'<runner>','exec'))"""
 
 
 def boot_data() -> bytes:
-    """What `BOOT` reads: eight digits, then the runner."""
-    source = runner_source()
-    return b"%08d" % len(source) + source
+    """What `BOOT` reads: the runner, what marks code of this Python, the runner's code; each after eight digits."""
+    return _boot_data(runner_source())
+
+
+@functools.cache
+def _boot_data(source: bytes) -> bytes:
+    code = marshal.dumps(compile(source, "<runner>", "exec", dont_inherit=True))
+    return b"".join(b"%08d" % len(part) + part for part in (source, MAGIC_NUMBER, code))

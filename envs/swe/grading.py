@@ -125,13 +125,15 @@ class Grader:
             base: the whole tree, where part of it came with an image.
 
         Raises:
-            WorldError: the sandbox is lost; the next call makes another one.
+            WorldError: the sandbox is lost meanwhile, or none can be made; the next call makes another one.
         """
         key = (instance.instance_id, _digest(patch))
         if key in self._known:
             self._known.move_to_end(key)
             return self._known[key]
         warm = self._warm.setdefault(instance.place, _Warm())
+        if warm.box is not None and not warm.box.answers():
+            warm.close()  # lost since the last check, with its engine say: no fault of this episode
         try:
             if warm.box is None:
                 warm.box = self._box(instance).start()

@@ -11,9 +11,10 @@ from agentgym.containers import BACKENDS, backends, images, new_sandbox
 from agentgym.containers.sandbox import RunnerSandbox
 
 Make = Callable[..., RunnerSandbox]
+Need = Callable[[object, str, str], None]
 
 
-def ask_for(need: Callable[[object, str, str], None], backend: str) -> None:
+def ask_for(need: Need, backend: str) -> None:
     """Skip (in CI: fail) unless this back-end can be used here."""
     (found,) = [b for b in backends() if b.name == backend]
     need(not found.refusal, f"the sandbox back-end {backend}", found.refusal)
@@ -22,7 +23,7 @@ def ask_for(need: Callable[[object, str, str], None], backend: str) -> None:
 
 
 @pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest, need: Callable[[object, str, str], None]) -> str:
+def backend(request: pytest.FixtureRequest, need: Need) -> str:
     """Each back-end in turn."""
     ask_for(need, request.param)
     return str(request.param)
@@ -49,7 +50,7 @@ def box(make: Make) -> RunnerSandbox:
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
-def shared(request: pytest.FixtureRequest, need: Callable[[object, str, str], None]) -> Iterator[RunnerSandbox]:
+def shared(request: pytest.FixtureRequest, need: Need) -> Iterator[RunnerSandbox]:
     """One sandbox for the small tests of a module, which leave nothing behind that would matter to the next."""
     ask_for(need, request.param)
     with new_sandbox(request.param) as box:

@@ -96,6 +96,8 @@ def _run(pytest: Any, job: dict[str, Any], each: dict[str, Any], mark: list[int]
 
         def pytest_runtest_logstart(self, nodeid: str) -> None:
             now[0] = nodeid
+            if trace:
+                sys.settrace(note)  # again: a test that exhausts the stack ends tracing for all that follow
 
         def pytest_runtest_logfinish(self) -> None:
             now[0] = ""
@@ -112,8 +114,6 @@ def _run(pytest: Any, job: dict[str, Any], each: dict[str, Any], mark: list[int]
     given += ["--continue-on-collection-errors", "--tb=short"]
     given += [f"--maxfail={each['most']}"] if each["most"] else []
     given += [f"--confcutdir={job['root']}"] if job["conftest"] else ["--noconftest"]
-    if trace:
-        sys.settrace(note)
     code = int(pytest.main([*given, *job["options"], *each["files"]], plugins=[Watch()]))
     sys.settrace(None)
     lines = [[*mark, "test", name, " ".join(steps), words.get(name, "")] for name, steps in found.items()]

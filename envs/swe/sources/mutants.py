@@ -301,7 +301,8 @@ class _Search:
 
 
 class _Hunt:
-    """Judges faults. Only the tests that call the faulty function are run: of the others none can notice it."""
+    """Judges faults. Only the tests that call the faulty function are run; what they notice is confirmed by a run of
+    all, because a result that is kept spares later tests the call."""
 
     def __init__(self, package: Sdist, surveyor: Surveyor, files: Sequence[str], search: _Search) -> None:
         self._package, self._surveyor, self._files, self._search = package, surveyor, files, search
@@ -320,11 +321,18 @@ class _Hunt:
                 files = tuple(f for f in self._files if any(name.startswith(f"{f}::") for name in wanted))
                 jobs.append(Job(files, wanted, changes, MOST_FAILING + 1, STABLE - 1, seconds=self._limit))
                 asked.append((path, fault))
+        seen: list[tuple[Mutant, Job]] = []
         for (path, fault), job, runs in zip(asked, jobs, self._surveyor.many(jobs) if jobs else [], strict=True):
             found = [self._fails(run, job.wanted or ()) for run in runs]
             fails = found[0] if len(set(found)) == 1 and len(found) == STABLE else None
             if fails is not None and 1 <= len(fails) <= MOST_FAILING:
-                yield Mutant(path, fault, fails, " ".join(runs[-1].words.get(fails[0], "").split())[:300])
+                words = " ".join(runs[-1].words.get(fails[0], "").split())[:300]
+                whole = Job(tuple(self._files), self._search.tests, job.changes, MOST_FAILING + 1, seconds=self._limit)
+                seen.append((Mutant(path, fault, fails, words), whole))
+        every = self._surveyor.many([whole for _, whole in seen]) if seen else []
+        for (mutant, _), runs in zip(seen, every, strict=True):
+            if runs and set(self._fails(runs[0], self._search.tests) or ()) == set(mutant.fails):
+                yield mutant
 
     def _fails(self, run: Survey, wanted: Sequence[str]) -> tuple[str, ...] | None:
         """Those that fail or were not heard of; None where the run was cut short or found nothing to run."""

@@ -1,20 +1,27 @@
-"""Episodes among faults: sandboxes killed, disks full, floods of output, commands that hang. None is lost or stays."""
+"""Episodes among faults: sandboxes killed, disks full, floods of output, commands that hang, engines killed and started
+again. None is lost or stays."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from agentgym.containers import docker
 from agentgym.env import ProcessEnv
 from agentgym.envs.swe.actions import call
 from agentgym.envs.swe.make import smoke_env
 from agentgym.envs.swe.state import RepoState
 from agentgym.errors import WorldError
+from tests.containers.conftest import Need
+from tests.containers.engine import own_engine
 
 FAULTS = {
     "none": "true",
@@ -26,9 +33,12 @@ FAULTS = {
     "killed": "true",
     "grader-killed": "true",
 }
+RESTARTED = "engine-restarted"
+EVERY = 20
+"""Of so many episodes, one meets the engine's own fault, where there is an engine that may be killed."""
 
 
-def episode(env: ProcessEnv[RepoState], seed: int, fault: str) -> str:
+def episode(env: ProcessEnv[RepoState], seed: int, fault: str, restart: Callable[[], None] | None) -> str:
     """Play the oracle with one fault on the way; how it ended."""
     env.reset(seed=seed)
     script = env.oracle()
@@ -37,7 +47,10 @@ def episode(env: ProcessEnv[RepoState], seed: int, fault: str) -> str:
     try:
         for step in range(20):
             if step == 2:
-                env.step(call("bash", command=FAULTS[fault]))
+                if fault == RESTARTED:
+                    assert restart is not None
+                    restart()
+                env.step(call("bash", command=FAULTS.get(fault, "true")))
                 if fault == "disk":
                     env.step(call("bash", command="rm -f full /tmp/full"))
                 if fault == "killed":
@@ -76,23 +89,26 @@ def left_behind() -> list[str]:
     return found + listed.stdout.split()
 
 
-def play(backend: str, episodes: int) -> Counter[tuple[str, str]]:
+def play(backend: str, episodes: int, restart: Callable[[], None] | None = None) -> Counter[tuple[str, str]]:
+    """So many episodes, each with a fault that is drawn; with `restart` the engine's own in the middle of every few."""
     rng = np.random.default_rng(0)
     env = smoke_env(backend=backend, seconds=1.0)
+    found: Counter[tuple[str, str]] = Counter()
     try:
-        chosen = [list(FAULTS)[int(k)] for k in rng.integers(len(FAULTS), size=episodes)]
-        return Counter((fault, episode(env, seed, fault)) for seed, fault in enumerate(chosen))
+        for seed, drawn in enumerate(rng.integers(len(FAULTS), size=episodes)):
+            engine = restart is not None and seed % EVERY == min(EVERY, episodes) // 2
+            fault = RESTARTED if engine else list(FAULTS)[int(drawn)]
+            found[fault, episode(env, seed, fault, restart)] += 1
     finally:
         env.close()
+    return found
 
 
 def judge(found: Counter[tuple[str, str]], episodes: int) -> None:
     assert sum(found.values()) == episodes
     for fault, end in found:
-        if fault in ("killed", "grader-killed"):
-            assert end in ("error", "success"), (fault, end)  # a grader that is not there yet cannot be killed
-        else:
-            assert end == "success", (fault, end)
+        # A grader that is lost between two checks is made anew; the agent's own sandbox cannot be.
+        assert end == ("error" if fault in ("killed", RESTARTED) else "success"), (fault, end)
     assert left_behind() == []
 
 
@@ -112,3 +128,26 @@ def test_many_episodes_with_faults(wrap: str) -> None:
 @pytest.mark.slow
 def test_episodes_with_faults_in_docker(backend: str) -> None:
     judge(play(backend, 8), 8)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_episodes_while_the_engine_is_killed_and_started_again(
+    need: Need, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the episode in which it is killed is lost. Two hundred where AGENTGYM_FAULTED_EPISODES=200 says so."""
+    episodes = int(os.environ.get("AGENTGYM_FAULTED_EPISODES", "6"))
+    with own_engine(need, tmp_path, monkeypatch, "agentgym/swe") as engine:
+
+        def restart() -> None:
+            engine.end(signal.SIGKILL)
+            engine.start()
+
+        found = play("docker", episodes, restart)
+        print(dict(found))
+        assert found[RESTARTED, "error"] == len(range(min(EVERY, episodes) // 2, episodes, EVERY))
+        judge(found, episodes)
+        until = time.monotonic() + 60  # the engine clears away what it finds after its start
+        while left := docker.client().containers(all=True):
+            assert time.monotonic() < until, left
+            time.sleep(0.1)

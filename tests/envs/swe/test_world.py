@@ -370,13 +370,30 @@ def test_a_lost_container_ends_that_episode_and_no_other(backend: str) -> None:
         env.close()
 
 
-def test_a_lost_grading_sandbox_ends_that_episode_and_no_other(wrap: str) -> None:
+def test_a_grading_sandbox_that_was_lost_is_made_anew(wrap: str) -> None:
     env = swe_env("test", [SMALL], backend=wrap)
     try:
         env.reset(seed=0)
         do(env, "edit", path=PATH, search="def", replace="# x\ndef")
         (warm,) = env.world.grader._warm.values()  # type: ignore[attr-defined]
-        warm.box._end()
+        lost = warm.box
+        lost._end()
+        _, info = do(env, "edit", path=PATH, search="# x", replace="# y")
+        assert info["process"]["grounded"]
+        assert warm.box is not lost
+    finally:
+        env.close()
+
+
+def test_a_grading_sandbox_lost_in_use_ends_that_episode_and_no_other(
+    wrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = swe_env("test", [SMALL], backend=wrap)
+    try:
+        env.reset(seed=0)
+        do(env, "edit", path=PATH, search="def", replace="# x\ndef")
+        (warm,) = env.world.grader._warm.values()  # type: ignore[attr-defined]
+        monkeypatch.setattr(warm.box, "exec", lambda *_, box=warm.box, **__: (box._end(), box.get(PATH)))
         with pytest.raises(WorldError, match="lost"):
             do(env, "edit", path=PATH, search="# x", replace="# y")
         env.reset(seed=0)

@@ -58,6 +58,60 @@ def test_the_tests_that_notice_are_not_in_the_tree(recipe: Recipe, tmp_path: Pat
         assert "def test_" in each.statement
 
 
+KEEPS = {
+    "PKG-INFO": OLD["PKG-INFO"],
+    "tally/__init__.py": b'''"""Counting."""
+
+import functools
+
+
+def deep(n):
+    return deep(n)
+
+
+@functools.cache
+def limit():
+    return 3 + 4
+
+
+def double(n):
+    return n + n
+''',
+    "tests/test_tally.py": b"""import pytest
+
+from tally import deep, double, limit
+
+
+def test_deep():
+    with pytest.raises(RecursionError):
+        deep(0)
+
+
+def test_limit():
+    assert limit() == 7
+
+
+def test_limit_again():
+    assert limit() == 7
+
+
+def test_double():
+    assert double(2) == 4
+
+
+def test_double_more():
+    assert double(3) == 6
+""",
+}
+
+
+def test_no_test_that_notices_is_missed(recipe: Recipe, tmp_path: Path) -> None:
+    """After one that exhausts the stack, calls are still noted; what a kept result hides, a run of all finds."""
+    found = make_recipe(sdist(tmp_path, "tally", "1.0", KEEPS), count=20).mutants
+    assert {m.fault.function for m in found} == {"double"}
+    assert [len(m.fails) for m in found] == [2]
+
+
 def test_a_recipe_is_stored_and_read(recipe: Recipe, tmp_path: Path) -> None:
     recipe.save(tmp_path / "r.json")
     assert load_recipe(tmp_path / "r.json") == recipe
