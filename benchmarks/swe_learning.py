@@ -72,7 +72,7 @@ _SEEN = 4
 
 
 class Teacher(OraclePolicy):
-    """Opens the file at fault, replaces the line, hands in: the oracle without the runs of the tests."""
+    """Opens the file at fault, replaces the line as far as the change, hands in: the oracle, without test runs."""
 
     def _start(self, request: Request) -> Iterator[str]:  # type: ignore[override]
         assert request.env is not None
@@ -82,17 +82,19 @@ class Teacher(OraclePolicy):
         old, new = instance.tree.files()[path].decode().split("\n"), instance.gold[path].decode().split("\n")
         (line,) = (k for k, (a, b) in enumerate(zip(old, new, strict=True)) if a != b)
 
-        written = self._written("\n".join(old), line, new[line])
+        wrong, right = old[line], self._written("\n".join(old), line, new[line])
 
         def script() -> Iterator[str]:
             yield call("read", path=path)
-            search = old[line].strip()
-            # The line alone where it stands once, else with the line before it.
-            if "\n".join(old).count(search) == 1:
-                yield call("edit", path=path, search=search, replace=written.strip())
+            short = up_to_change(wrong.strip(), right.strip())
+            # As far as the change, or the whole line, where that stands once; else with the line before it.
+            for search, replace in (short, (wrong.strip(), right.strip())):
+                if "\n".join(old).count(search) == 1:
+                    yield call("edit", path=path, search=search, replace=replace)
+                    break
             else:
                 before = old[line - 1] + "\n"
-                yield call("edit", path=path, search=before + old[line], replace=before + written)
+                yield call("edit", path=path, search=before + wrong, replace=before + right)
             yield call("submit")
 
         return script()
@@ -100,6 +102,13 @@ class Teacher(OraclePolicy):
     def _written(self, source: str, line: int, right: str) -> str:
         """What is written in the place of a line (0-based) of the source."""
         return right
+
+
+def up_to_change(old: str, new: str) -> tuple[str, str]:
+    """Both lines as far as the first word or sign in which they differ."""
+    parts = [re.findall(r"\w+|\s+|[^\w\s]+", text) for text in (old, new)]
+    same = next((k for k, (a, b) in enumerate(zip(*parts, strict=False)) if a != b), min(map(len, parts)) - 1)
+    return "".join(parts[0][: same + 1]), "".join(parts[1][: same + 1])
 
 
 def vocabulary(instances: Sequence[Sequence[str]]) -> PreTrainedTokenizerFast:
