@@ -23,6 +23,8 @@ NAMES = (
 DISABLED = (
     # After a click Chromium holds back scripts until the next frame has been shown, up to 17 ms, for smoothness.
     "DeferRendererTasksAfterInput",
+    # A frame made anew for every document, its compositor too, costs a tenth of loading a page.
+    "RenderDocument",
     # What Playwright switches off: Chromium heeds the last list on its command line only, and that is this one.
     "AvoidUnnecessaryBeforeUnloadCheckSync",
     "DestroyProfileOnBrowserClose",
