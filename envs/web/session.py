@@ -26,6 +26,8 @@ ACTION_CAP = 60.0
 SETTLE_CAP = 10_000
 """Milliseconds for which an action's consequences are awaited; what is still moving then is reported."""
 NAVIGATION_CAP = 60.0
+LOAD_CAP = 30_000
+"""Milliseconds for which a document is awaited that has begun; it is looked at as it is then."""
 MAX_DIALOGS = 5
 """Dialogs answered within one action; after that the script that opens them is stopped."""
 MAX_TABS = 8
@@ -99,6 +101,7 @@ class Tab:
             with told(what):
                 return task.result()
         task.cancel()
+        task.add_done_callback(lambda t: t.cancelled() or t.exception())
         await asyncio.wait({task}, timeout=1.0)
         if self.dead in done:
             raise WorldError(f"{self.dead.result()} while {what} was awaited; the next reset opens a new one")
@@ -245,6 +248,10 @@ class Session:
     def healthy(self) -> bool:
         """Whether every tab still answers."""
         return self._context is not None and bool(self.tabs) and not any(tab.dead.done() for tab in self.tabs)
+
+    def closed(self, tab: Tab) -> bool:
+        """The tab closed itself, and another one is left."""
+        return tab.page.is_closed() and tab.dead.done() and not all(each.dead.done() for each in self.tabs)
 
     @property
     def full(self) -> bool:
@@ -482,7 +489,7 @@ class Session:
         """
         looks = _Script(f"() => {{ {probe} }}" if probe else "")
         begins = _Script(f"async ({{{', '.join(given or {})}}}) => {{ {first} }}" if first else "")
-        wanted: dict[str, Any] = {"time": milliseconds, "cap": SETTLE_CAP, "load": NAVIGATION_CAP * 1000}
+        wanted: dict[str, Any] = {"time": milliseconds, "cap": SETTLE_CAP, "load": LOAD_CAP}
         wanted |= {"probe": looks.name, "first": begins.name, "given": dict(given or {}), "mouse": mouse}
         for hop in range(_HOPS):
             await self.adopted()
@@ -490,8 +497,12 @@ class Session:
             before = tab.documents
             if hop:
                 wanted |= {"first": "", "mouse": None}
-            seen = await tab.see(wanted, (looks, begins))
-            if self._opening or self._adopting or (tab.dead.done() and tab.page.is_closed() and len(self.tabs) > 1):
+            try:
+                seen = await tab.see(wanted, (looks, begins))
+            except WorldError:
+                if not self.closed(tab):
+                    raise
+            if self._opening or self._adopting or self.closed(tab):
                 continue
             if seen is None or seen.get("navigating"):
                 if await tab.moved(before):

@@ -429,7 +429,8 @@
     if (document.readyState !== "complete")
       await Promise.race([clock.wait(load), new Promise((done) => addEventListener("load", done, { once: true }))]);
     const told = first ? await scripts.get(first)(given) : undefined;
-    const { whole, navigating } = await settle(time, cap), seen = look();
+    const complete = document.readyState === "complete";
+    const { whole: still, navigating } = await settle(time, cap), seen = look(), whole = still && complete;
     Object.assign(seen, { whole, navigating, told, probe: null, points: whole ? points() : {} });
     seen.back = !!(window.navigation && navigation.canGoBack);
     seen.forward = !!(window.navigation && navigation.canGoForward);
