@@ -66,8 +66,11 @@ def _towards(edit: Edit, state: PageState, title: str) -> str:
     if not edit.key:
         links = list(state.all(role="link", name="Create New"))
         return _click(links[0 if edit.kind == "issue" else 1] if len(links) > 1 else None)
-    link = state.find(role="link", name=title)
-    return _click(link if link is not None else state.find(role="link", name="Show All"))
+    if (link := state.find(role="link", name=title)) is not None:
+        return _click(link)
+    if "dispname=Show%20All" in state.url:  # which leaves out the resolved ones
+        return call("goto", f"{ORIGIN}/issue?@columns=id,title,status&@pagesize=100")
+    return _click(state.find(role="link", name="Show All"))
 
 
 def _click(node: Node | None) -> str:
