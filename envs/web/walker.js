@@ -419,6 +419,7 @@
 
   // Functions given once a document and called by name: a text sent at every step would be compiled at every step.
   const scripts = new Map();
+  const CLOSING = 500; // real ms for a window to go that closes itself
 
   // Wait for the mouse to come to `mouse` (null: not) and for the page to load, run `first`, settle, and tell all about
   // it; or which of the scripts is not here yet.
@@ -430,7 +431,10 @@
       await Promise.race([clock.wait(load), new Promise((done) => addEventListener("load", done, { once: true }))]);
     const told = first ? await scripts.get(first)(given) : undefined;
     const complete = document.readyState === "complete";
-    const { whole: still, navigating } = await settle(time, cap), seen = look(), whole = still && complete;
+    const { whole: still, navigating } = await settle(time, cap);
+    if (status.closing) await clock.wait(CLOSING); // never over, if the window goes
+    status.closing = false;
+    const seen = look(), whole = still && complete;
     Object.assign(seen, { whole, navigating, told, probe: null, points: whole ? points() : {} });
     seen.back = !!(window.navigation && navigation.canGoBack);
     seen.forward = !!(window.navigation && navigation.canGoForward);
