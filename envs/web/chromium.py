@@ -23,6 +23,8 @@ NAMES = (
 DISABLED = (
     # After a click Chromium holds back scripts until the next frame has been shown, up to 17 ms, for smoothness.
     "DeferRendererTasksAfterInput",
+    # A frame made anew for every document, its compositor too, costs a tenth of loading a page.
+    "RenderDocument",
     # What Playwright switches off: Chromium heeds the last list on its command line only, and that is this one.
     "AvoidUnnecessaryBeforeUnloadCheckSync",
     "DestroyProfileOnBrowserClose",
@@ -52,6 +54,8 @@ ARGUMENTS = (
     "--disable-quic",
     "--disable-gpu",
     "--disable-smooth-scrolling",
+    # Frames are drawn when something changed, and then at once: a picture need not wait for the next 60th of a second.
+    "--disable-frame-rate-limit",
     "--force-color-profile=srgb",
     "--font-render-hinting=none",
     # Pages reach what the environment serves them and nothing else: no name resolves.

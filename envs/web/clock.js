@@ -85,7 +85,9 @@
     return root;
   };
 
-  const status = { requests: 0, navigating: false, frames: false };
+  const status = { requests: 0, navigating: false, closing: false, frames: false };
+  const close = window.close.bind(window);
+  window.close = function () { status.closing = true; close(); };
   const fetchReal = window.fetch;
   window.fetch = function fetch(...args) {
     status.requests++;

@@ -8,6 +8,7 @@ from typing import Any
 
 from agentgym.envs.web.actions import MAX_TYPED, Action
 from agentgym.envs.web.session import Session
+from agentgym.errors import WorldError
 
 __all__ = ["perform"]
 
@@ -24,6 +25,10 @@ async def perform(session: Session, action: Action) -> str:
     tab = session.active
     try:
         return await _DO[action.verb](session, **action.args)
+    except WorldError:
+        if not session.closed(tab):  # a popup may close itself when pressed
+            raise
+        return ""
     finally:
         tab.points = {}
 

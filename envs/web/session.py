@@ -26,6 +26,8 @@ ACTION_CAP = 60.0
 SETTLE_CAP = 10_000
 """Milliseconds for which an action's consequences are awaited; what is still moving then is reported."""
 NAVIGATION_CAP = 60.0
+LOAD_CAP = 30_000
+"""Milliseconds for which a document is awaited that has begun; it is looked at as it is then."""
 MAX_DIALOGS = 5
 """Dialogs answered within one action; after that the script that opens them is stopped."""
 MAX_TABS = 8
@@ -48,7 +50,7 @@ class Tab:
         self.cdp = cdp
         self.documents = 0
         self.refusals = 0
-        self._moved = asyncio.Event()
+        self._moved, self._begun = asyncio.Event(), asyncio.Event()
         self.dead: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.points: dict[int, tuple[float, float]] = {}
         self._defined: set[str] = set()
@@ -61,6 +63,7 @@ class Tab:
         # On the channel that scripts go out on: it comes before any answer of the new document.
         if "parentId" not in event["frame"]:
             self._defined, self.points = set(), {}
+            self._begun.set()
 
     def _arrive(self) -> None:
         self.documents += 1
@@ -98,6 +101,7 @@ class Tab:
             with told(what):
                 return task.result()
         task.cancel()
+        task.add_done_callback(lambda t: t.cancelled() or t.exception())
         await asyncio.wait({task}, timeout=1.0)
         if self.dead in done:
             raise WorldError(f"{self.dead.result()} while {what} was awaited; the next reset opens a new one")
@@ -126,7 +130,13 @@ class Tab:
             defined.update(s.name for s in new)  # of the document that was there when they went out
             if not seen or "missing" not in seen or new == known:
                 return seen
-            new = known  # another document has come that nobody told of yet
+            new, wanted = known, {**wanted, "mouse": None}  # another document has come that nobody told of yet
+
+    async def goto(self, url: str) -> None:
+        """Lead the tab to an address, until the new document has begun; see `Session.goto`."""
+        self._begun.clear()
+        if await self.page.goto(url, wait_until="commit", timeout=NAVIGATION_CAP * 1000) is not None:
+            await self._begun.wait()  # told on a channel of its own
 
     async def run(self, expression: str) -> Any:
         """The value of a (promised) JavaScript expression that gives a JSON text; None if the document went away.
@@ -184,6 +194,7 @@ class Session:
         messages: what the agent said in this episode, as (kind, text).
         home: the episode's first page. loaded: the page that is ready for another episode; '' for none.
         pointer: where the mouse was last sent by coordinates. held, keys: buttons and keys that are down.
+        ready: what must be over before a page is answered, None for nothing; until then only `home` may be asked for.
     """
 
     def __init__(self, browser: Browser, sites: Mapping[str, Site], viewport: tuple[int, int]) -> None:
@@ -201,6 +212,7 @@ class Session:
         self.blocked: list[str] = []
         self.notes: list[str] = []
         self.messages: list[tuple[str, str]] = []
+        self.ready: asyncio.Future[Any] | None = None
         self.pointer: tuple[float, float] | None = None
         self.held: set[str] = set()
         self.keys: set[str] = set()
@@ -236,6 +248,10 @@ class Session:
     def healthy(self) -> bool:
         """Whether every tab still answers."""
         return self._context is not None and bool(self.tabs) and not any(tab.dead.done() for tab in self.tabs)
+
+    def closed(self, tab: Tab) -> bool:
+        """The tab closed itself, and another one is left."""
+        return tab.page.is_closed() and tab.dead.done() and not all(each.dead.done() for each in self.tabs)
 
     @property
     def full(self) -> bool:
@@ -363,6 +379,11 @@ class Session:
                 else:
                     await route.abort("blockedbyclient")
                 return
+            if self.ready is not None and not self.ready.done():
+                if page is None or asked.url.partition("#")[0] != self.home.partition("#")[0]:
+                    await route.abort("aborted")  # the episode before asks for more
+                    return
+                await asyncio.wait({self.ready})
             site = self._sites[origin_of(asked.url)]
             answer = site.known(asked.method, asked.url)
             if answer is None:
@@ -400,22 +421,49 @@ class Session:
 
     # ------------------------------------------------------------------ going and looking
 
-    async def forget(self) -> None:
-        """Clear cookies and all that pages have stored."""
+    async def forget_cookies(self) -> None:
+        """Clear cookies."""
         assert self._context is not None
+        await bounded(self._context.clear_cookies(), ACTION_CAP, "clearing cookies")
+
+    async def forget_storage(self) -> None:
+        """Clear all else that pages have stored."""
         storage = [{"origin": origin, "storageTypes": "all"} for origin in self._sites]
-        await asyncio.gather(
-            bounded(self._context.clear_cookies(), ACTION_CAP, "clearing cookies"),
-            self.active.send_all("Storage.clearDataForOrigin", storage),
-        )
+        await self.active.send_all("Storage.clearDataForOrigin", storage)
+
+    async def release(self) -> None:
+        """Let go of the keys and buttons that are down."""
+        for key in sorted(self.keys):
+            await self.active.alive(self.active.page.keyboard.up(key))
+        x, y = self.away
+        for button in sorted(self.held):
+            await self.active.send(
+                "Input.dispatchMouseEvent", {"type": "mouseReleased", "x": x, "y": y, "button": button}
+            )
+        self.keys, self.held, self.pointer = set(), set(), None
+
+    async def mouse_away(self) -> None:
+        """Take the mouse where it touches nothing."""
+        x, y = self.away
+        # A move alone waits for the next frame; an event behind it takes it along.
+        events = [{"type": "mouseMoved", "x": x, "y": y}, {"type": "mouseReleased", "button": "none", "x": x, "y": y}]
+        await self.active.send_all("Input.dispatchMouseEvent", events)
+
+    @property
+    def away(self) -> tuple[int, int]:
+        """The corner of the view where the mouse waits between episodes."""
+        return self.viewport[0] - 1, self.viewport[1] - 1
 
     async def goto(self, url: str) -> None:
-        """Load an address in the active tab and wait until it is there; a refused one leaves the page as it is."""
+        """Lead the active tab to an address; comes back when its document begins, for `look` to wait for the rest.
+
+        A refused address leaves the page as it is.
+        """
         from playwright.async_api import Error
 
         async def load() -> None:
             try:
-                await self.active.page.goto(url, wait_until="load", timeout=NAVIGATION_CAP * 1000)
+                await self.active.goto(url)
             except Error as error:
                 if not any(sign in str(error) for sign in ("ERR_ABORTED", "interrupted by another navigation")):
                     raise
@@ -423,7 +471,12 @@ class Session:
         await self.active.alive(load(), NAVIGATION_CAP + 1, f"the page {url[:200]}")
 
     async def look(
-        self, milliseconds: float, probe: str, first: str = "", given: Mapping[str, Any] | None = None
+        self,
+        milliseconds: float,
+        probe: str,
+        first: str = "",
+        given: Mapping[str, Any] | None = None,
+        mouse: tuple[int, int] | None = None,
     ) -> dict[str, Any]:
         """Let the active page settle for so long of its own time, and describe it (see walker.js).
 
@@ -432,19 +485,24 @@ class Session:
             probe: JavaScript, a function body whose value comes along under "probe"; "" for none.
             first: JavaScript, an async function body run before; what it returns comes along under "told".
             given: what ``first`` finds under the names in here.
+            mouse: where the mouse, on its way there, is awaited before all; None for no wait.
         """
         looks = _Script(f"() => {{ {probe} }}" if probe else "")
         begins = _Script(f"async ({{{', '.join(given or {})}}}) => {{ {first} }}" if first else "")
-        wanted: dict[str, Any] = {"time": milliseconds, "cap": SETTLE_CAP, "load": NAVIGATION_CAP * 1000}
-        wanted |= {"probe": looks.name, "first": begins.name, "given": dict(given or {})}
+        wanted: dict[str, Any] = {"time": milliseconds, "cap": SETTLE_CAP, "load": LOAD_CAP}
+        wanted |= {"probe": looks.name, "first": begins.name, "given": dict(given or {}), "mouse": mouse}
         for hop in range(_HOPS):
             await self.adopted()
             tab = self.active
             before = tab.documents
             if hop:
-                wanted["first"] = ""
-            seen = await tab.see(wanted, (looks, begins))
-            if self._opening or self._adopting or (tab.dead.done() and tab.page.is_closed() and len(self.tabs) > 1):
+                wanted |= {"first": "", "mouse": None}
+            try:
+                seen = await tab.see(wanted, (looks, begins))
+            except WorldError:
+                if not self.closed(tab):
+                    raise
+            if self._opening or self._adopting or self.closed(tab):
                 continue
             if seen is None or seen.get("navigating"):
                 if await tab.moved(before):

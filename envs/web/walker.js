@@ -368,9 +368,24 @@
   // When elements have moved, the browser tells the new one under the mouse that it is hovered with a frame of its own, by
   // chance before or after a look: settling waits for that. A few frames at most, as a held button may keep the hover.
   const HOVER_FRAMES = 3;
-  let pointer = null;
-  addEventListener("mousemove", (event) => { if (event.isTrusted) pointer = [event.clientX, event.clientY]; }, { capture: true, passive: true });
+  const ARRIVAL = 1000; // real ms for which the mouse is awaited, should something swallow its move
+  let pointer = null, fresh = false, moved = () => {}; // fresh: it has moved since the last look; moved: called then
+  addEventListener("mousemove", (event) => {
+    if (!event.isTrusted) return;
+    pointer = [event.clientX, event.clientY];
+    fresh = true;
+    moved();
+  }, { capture: true, passive: true });
   const hovered = () => pointer === null || (document.elementFromPoint(...pointer) ?? undefined) === [...document.querySelectorAll(":hover")].pop();
+
+  // Wait until the mouse, on its way since the last look, has come to a point and the page has heard of it.
+  const arrival = async ([x, y]) => {
+    const there = () => fresh && pointer[0] === x && pointer[1] === y;
+    if (there()) return;
+    await Promise.race([new Promise((done) => { moved = () => { if (there()) done(); }; }), clock.wait(ARRIVAL)]);
+    moved = () => {};
+    await clock.turn(); // the page's own listeners come after this one
+  };
 
   // Let the page finish: `ms` of its own time, requests in flight, and what scripts still change; at most `cap` real ms.
   const settle = async (ms, cap) => {
@@ -404,19 +419,27 @@
 
   // Functions given once a document and called by name: a text sent at every step would be compiled at every step.
   const scripts = new Map();
+  const CLOSING = 500; // real ms for a window to go that closes itself
 
-  // Run `first`, let the page finish loading and settle, and tell all about it; or which of the scripts is not here yet.
-  const see = async ({ time, cap, load, probe, first, given }) => {
+  // Wait for the mouse to come to `mouse` (null: not) and for the page to load, run `first`, settle, and tell all about
+  // it; or which of the scripts is not here yet.
+  const see = async ({ time, cap, load, probe, first, given, mouse }) => {
     const missing = [probe, first].filter((name) => name && !scripts.has(name));
+    if (mouse) await arrival(mouse);
     if (missing.length) return JSON.stringify({ missing });
-    const told = first ? await scripts.get(first)(given) : undefined;
     if (document.readyState !== "complete")
       await Promise.race([clock.wait(load), new Promise((done) => addEventListener("load", done, { once: true }))]);
-    const { whole, navigating } = await settle(time, cap), seen = look();
+    const told = first ? await scripts.get(first)(given) : undefined;
+    const complete = document.readyState === "complete";
+    const { whole: still, navigating } = await settle(time, cap);
+    if (status.closing) await clock.wait(CLOSING); // never over, if the window goes
+    status.closing = false;
+    const seen = look(), whole = still && complete;
     Object.assign(seen, { whole, navigating, told, probe: null, points: whole ? points() : {} });
     seen.back = !!(window.navigation && navigation.canGoBack);
     seen.forward = !!(window.navigation && navigation.canGoForward);
     try { if (probe) seen.probe = scripts.get(probe)() ?? null; } catch (error) { seen.unprobed = String(error); }
+    fresh = false;
     return JSON.stringify(seen);
   };
 

@@ -203,39 +203,49 @@ class WebWorld(World[PageState]):
         if session is not None and not session.healthy:
             await self._drop()
             session = None
-        if fresh := session is None:
+        if session is None:
             session = self._session = Session(browser(self.path), self.sites, self.viewport)
             await session.open()
         await session.only_first_tab()
-        await self._let_go(session)
+        await session.release()
         kept = (
             start.keep and self._start.url == start.url and self._state.url == start.url and session.loaded == start.url
         )
         session.home, session.loaded = start.url, ""
         self._start = start
-        if fresh or kept:
+        if kept:
             await self._put_back(start)
-        else:  # the browser clears its side meanwhile
-            await asyncio.gather(session.forget(), self._put_back(start))
-        if not kept:
-            await session.goto(start.url)
+        else:
+            await self._load(session, start)
         session.loaded = start.url
         session.messages = []
         self.goal, self._error, self._last = start.goal, "", ""
         session.clear_notes()
         settle = f"if (!again) await g.settle({STEP:g}, {SETTLE_CAP});" if start.script else ""
-        await self._look(
+        look = self._look(
             STEP,
             f"const g = window.__agentgym; g.skip(...skip); {settle}"
             f" const told = await (async ({{{', '.join(start.given)}}}) => {{ {start.script} }})(given); g.forget();"
             " return told;",
             {"again": kept, "skip": start.skip, "given": start.given},
+            session.away if kept else None,
         )
+        await (asyncio.gather(session.mouse_away(), look) if kept else look)
         session.clear_notes()
         self._notes = ()
         for site in self.sites.values():
             site.opened()
         await self._more()
+
+    async def _load(self, session: Session, start: Start) -> None:
+        """Go to the first page; it is answered when nothing of the episode before is left."""
+        ready = asyncio.gather(session.mouse_away(), session.forget_storage(), self._put_back(start))
+        try:
+            await session.forget_cookies()  # they would go along with the request
+            session.ready = ready
+            await asyncio.gather(ready, session.goto(start.url))
+        finally:
+            session.ready = None
 
     async def _put_back(self, start: Start) -> None:
         """Take the sites back to what the episode starts from."""
@@ -243,25 +253,16 @@ class WebWorld(World[PageState]):
             site.opens("" if start.script else start.url)
             await _awaited(site.reset(start.server))
 
-    async def _let_go(self, session: Session) -> None:
-        """Release what the last episode held down, and take the mouse where it touches nothing."""
-        page = session.active.page
-        for key in sorted(session.keys):
-            await session.active.alive(page.keyboard.up(key))
-        width, height = self.viewport
-        for button in sorted(session.held):
-            where = {"x": width - 1, "y": height - 1, "button": button}
-            await session.active.send("Input.dispatchMouseEvent", {"type": "mouseReleased", **where})
-        session.keys, session.held, session.pointer = set(), set(), None
-        # A move alone waits for the next frame; an event behind it takes it along.
-        away = {"x": width - 1, "y": height - 1}
-        events = [{"type": "mouseMoved", **away}, {"type": "mouseReleased", "button": "none", **away}]
-        await session.active.send_all("Input.dispatchMouseEvent", events)
-
-    async def _look(self, milliseconds: float, first: str = "", given: Mapping[str, Any] | None = None) -> bool:
+    async def _look(
+        self,
+        milliseconds: float,
+        first: str = "",
+        given: Mapping[str, Any] | None = None,
+        mouse: tuple[int, int] | None = None,
+    ) -> bool:
         """Settle and read the page, ``first`` run before; whether it came to rest."""
         session = self._live()
-        seen = await session.look(milliseconds, self._start.probe, first, given)
+        seen = await session.look(milliseconds, self._start.probe, first, given, mouse)
         if isinstance(seen.get("told"), str):
             self.goal = seen["told"]
         server = [await _awaited(site.digest()) for site in self.sites.values()]

@@ -419,6 +419,21 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
+@pytest.mark.parametrize("when", ["", "setTimeout(() => {", "setTimeout(async () => { await fetch('/slow');"])
+def test_a_popup_that_closes_itself_is_gone_and_the_page_before_is_looked_at(when: str) -> None:
+    """While it is pressed, while it is looked at, or later."""
+    script = f"{when} window.close() {'})' if when else ''}"
+    bye = f'<button onclick="{script}">bye</button>'
+    pages = {"/": "<button onclick=\"window.open('/two')\">open</button>", "/two": bye}
+    env = visit(pages)
+    for _ in range(10):
+        done(env.step(f"click('{bid(env, name='open')}')"))
+        assert len(env.peek().tabs) == 2
+        done(env.step(f"click('{bid(env, name='bye')}')"))
+        assert env.peek().tabs == (ORIGIN + "/",)
+    env.close()
+
+
 def test_a_script_goes_once_to_every_document(sent: list[str]) -> None:
     """Sent again it would be compiled again, at every step; left out, a new document would not know it."""
     probe = "return document.title + ' is read'"

@@ -12,7 +12,7 @@ from agentgym.envs.web.sites.roundup.edits import Edit
 from agentgym.envs.web.sites.roundup.state import TrackerState
 from agentgym.envs.web.view import Node, PageState
 
-__all__ = ["filled", "next_action", "on_page"]
+__all__ = ["filled", "next_action", "on_page", "towards_issue"]
 
 _LISTS = ("keywords", "nosy", "superseders")
 _IDS = {"keywords": "keyword", "superseders": "superseder"}
@@ -57,6 +57,15 @@ def next_action(edit: Edit, state: PageState, title: str) -> str:
     return call("click", str(_submit(state).bid))
 
 
+def towards_issue(state: PageState, title: str) -> str:
+    """The next step to an issue's page: its link in the list shown, else the list of all."""
+    if (link := state.find(role="link", name=title)) is not None:
+        return _click(link)
+    if "dispname=Show%20All" in state.url:  # which leaves out the resolved ones
+        return call("goto", f"{ORIGIN}/issue?@columns=id,title,status&@pagesize=100")
+    return _click(state.find(role="link", name="Show All"))
+
+
 # ---------------------------------------------------------------------- inside
 
 
@@ -66,8 +75,7 @@ def _towards(edit: Edit, state: PageState, title: str) -> str:
     if not edit.key:
         links = list(state.all(role="link", name="Create New"))
         return _click(links[0 if edit.kind == "issue" else 1] if len(links) > 1 else None)
-    link = state.find(role="link", name=title)
-    return _click(link if link is not None else state.find(role="link", name="Show All"))
+    return towards_issue(state, title)
 
 
 def _click(node: Node | None) -> str:

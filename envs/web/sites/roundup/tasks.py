@@ -10,6 +10,7 @@ import numpy as np
 from agentgym.envs.web.actions import call
 from agentgym.envs.web.sites.roundup.content import AGENT, ISSUES, KEYWORDS, PLANTED, PRIORITIES, STATUSES, USERS, Seed
 from agentgym.envs.web.sites.roundup.edits import Edit
+from agentgym.envs.web.sites.roundup.pages import towards_issue
 from agentgym.envs.web.sites.roundup.task import EditTask, ReportTask, TrackerTask, bring_about, database, pick
 from agentgym.envs.web.view import PageState
 from agentgym.task import Actor, Episode
@@ -479,8 +480,7 @@ class WhoIsAssigned(ReportTask):
 
     def towards(self, state: PageState, ep: Episode) -> str:
         """Its link, in the list of all."""
-        title = NUMBERED[ep.params["issue"]].title
-        return _click_link(state, title if state.find(role="link", name=title) is not None else "Show All")
+        return towards_issue(state, NUMBERED[ep.params["issue"]].title)
 
     def spoken_of(self, ep: Episode) -> tuple[int, ...]:
         """The issue."""

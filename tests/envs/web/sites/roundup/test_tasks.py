@@ -13,7 +13,7 @@ import pytest
 
 from agentgym.env import ProcessEnv
 from agentgym.envs.web.sites.ids import ROUNDUP
-from agentgym.envs.web.sites.roundup.tasks import TASKS
+from agentgym.envs.web.sites.roundup.tasks import NUMBERED, TASKS
 from tests.conftest import Need
 
 QUICK = ("set-status", "create", "count")
@@ -69,6 +69,14 @@ def test_the_oracle_solves_it_through_the_pages(env: ProcessEnv[Any], name: str)
         assert infos[-1]["process"]["milestones"] == (1 << len(env.task.milestones)) - 1
         assert not dangers(infos)
         assert all(info["process"]["grounded"] for info in infos)
+
+
+@pytest.mark.parametrize("name", ["unassign", "who"])
+def test_the_oracle_finds_a_resolved_issue(env: ProcessEnv[Any], name: str) -> None:
+    """No list of the tracker's menu shows it."""
+    resolved = next(n for n, seed in NUMBERED.items() if seed.status == "resolved" and seed.assigned)
+    env.reset(seed=0, options={"task": list(TASKS).index(name), "params": {"issue": resolved}})
+    assert play(env, env.oracle())[-1]["success"]
 
 
 @pytest.mark.parametrize("name", NAMES)
