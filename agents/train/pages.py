@@ -40,6 +40,8 @@ __all__ = ["Clone", "PageConfig", "PageTask", "PageTrainer", "PagesLessons", "Sh
 Float = npt.NDArray[np.float64]
 _TEST = 1 << 40
 _TEST_SEED = 900_000_000
+_DRILLS = 1 << 41
+_DRILLED = (2, 11)  # names in a drill, from and below
 _BLOCK = 1_000_000  # seeds of demonstrations, training and tests come from blocks of their own
 
 
@@ -73,7 +75,10 @@ class PageConfig:
     demo_lr: float = 2e-3
     """Learning rate of the warm start."""
     demo_batch: int = 8
-    """Distinct prefixes in one warm-start batch; copying is found after some 1,500 of them, be they large or small."""
+    """Distinct prefixes in one warm-start batch."""
+    drills: int = 200
+    """Made-up steps in a pass of the warm start that write out the names of a made-up goal: practice in copying, which
+    comes late or never from demonstrations alone."""
     smoothing: float = 0.2
     """Share of the demonstrated choices that are drawn from all candidates instead, so that the clone explores."""
     frequent: float = 0.08
@@ -175,22 +180,45 @@ class PagesLessons:
     """What the clone is taught in a pass, drawn anew for each.
 
     A share of the demonstrated choices is replaced by any candidate. In what is written, and in the page it is copied
-    from, the names are exchanged by a permutation: copying does not depend on which names they are.
+    from, the names are exchanged by a permutation: copying does not depend on which names they are. Beside them stand
+    drills: a goal of some names, one thing on the page, and all the names written into it in their order.
 
     Args:
         steps: demonstrated.
         lexicon: of their tokens.
         smoothing: that share.
         seed: of the draws.
+        drills: how many in a pass.
     """
 
-    def __init__(self, steps: Sequence[TokenStep], lexicon: Lexicon, smoothing: float, seed: int) -> None:
+    def __init__(
+        self, steps: Sequence[TokenStep], lexicon: Lexicon, smoothing: float, seed: int, drills: int = 0
+    ) -> None:
         self.steps, self.lexicon, self.smoothing, self.seed = list(steps), lexicon, smoothing, seed
+        self.drills = drills
 
     def __call__(self, epoch: int) -> list[TokenStep]:
         """The steps of a pass."""
         rng = np.random.default_rng([self.seed, 0xD2, epoch])
-        return [self._varied(step, rng) for step in self.steps]
+        return [self._varied(step, rng) for step in self.steps] + [self._drill(k, rng) for k in range(self.drills)]
+
+    def _drill(self, number: int, rng: np.random.Generator) -> TokenStep:
+        lexicon = self.lexicon
+        goal = rng.choice(lexicon.names, int(rng.integers(*_DRILLED)), replace=False).tolist()
+        mark = (lexicon.ordinals[0], lexicon.known.get("textbox", lexicon.unknown))
+        action = np.array([*mark, *goal, lexicon.stop])
+        unknown = np.full(len(action), np.nan)
+        return TokenStep(
+            trajectory=_DRILLS + number,
+            t=0,
+            prefix=np.array([lexicon.start, *goal, lexicon.page, mark[1], lexicon.mark]),
+            action=action,
+            logprob=unknown,
+            logprob_behaviour=unknown,
+            candidates=(mark,),
+            chosen=0,
+            start=0,
+        )
 
     def _varied(self, step: TokenStep, rng: np.random.Generator) -> TokenStep:
         table = np.arange(len(self.lexicon))
@@ -246,7 +274,7 @@ def make_clone(tasks: Sequence[PageTask], config: PageConfig, tell: Callable[[st
     steps = _as_tokens(policy, shown)
     learner = _learner(policy, config)
     learner.set_lr(config.demo_lr)
-    lessons = PagesLessons(steps, lexicon, config.smoothing, config.seed)
+    lessons = PagesLessons(steps, lexicon, config.smoothing, config.seed, config.drills)
     loss = float("nan")
     with _threads(config.threads):
         losses = learner.fit_demonstrations(lessons, epochs=config.demo_epochs, batch=config.demo_batch)

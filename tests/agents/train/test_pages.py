@@ -134,6 +134,20 @@ def test_names_are_exchanged_alike_in_page_and_text() -> None:
     assert len({int(s.action[2]) for s in drawn}) > 15
 
 
+def test_drills_write_what_their_goal_says() -> None:
+    lexicon = Lexicon({"textbox"})
+    lessons = PagesLessons([], lexicon, 0.0, 0, drills=50)
+    first, second = lessons(0), lessons(1)
+    assert len(first) == 50
+    for step in first:
+        goal = step.prefix[1 : list(step.prefix).index(lexicon.page)].tolist()
+        assert 2 <= len(goal) <= 10
+        assert set(goal) <= set(lexicon.names.tolist())
+        assert step.candidates is not None
+        assert step.action.tolist() == [*step.candidates[0], *goal, lexicon.stop]
+    assert any(not np.array_equal(a.prefix, b.prefix) for a, b in zip(first, second, strict=True))
+
+
 def test_smoothing_draws_any_candidate_and_drops_the_text() -> None:
     lexicon = Lexicon(["type", "textbox"])
     shown = step(lexicon)
