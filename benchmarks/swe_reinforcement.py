@@ -61,7 +61,7 @@ def valid_edits(found: Rollouts, seeds: range) -> tuple[float, int]:
         instance = env.task.setup(env.task.sample(np.random.default_rng(seed)))
         (path,) = instance.gold
         source = instance.tree.files()[path].decode()
-        for text in steps.extra["action"][steps.starts[k] : steps.ends[k] + 1]:
+        for text in steps.extras["action_text"][steps.starts[k] : steps.ends[k] + 1]:
             try:
                 action = parse(str(text))
             except BadAction:
@@ -197,7 +197,7 @@ def report(figures: dict[str, Any], results: dict[str, list[dict[str, Any]]]) ->
             if key in rows[0]:
                 line[key] = float(np.mean([row[key] for row in rows]))
         for other in ("before", "grpo"):
-            if other in won and other != name:
+            if other in won and name not in ("before", other):
                 found = paired_bootstrap(
                     won[other].ravel(),
                     wins.ravel(),
