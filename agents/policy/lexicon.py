@@ -63,6 +63,10 @@ class Lexicon:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def speaks(self, token: int) -> bool:
+        """The token is (or joins) part of a text: no special one, and no place."""
+        return token >= _FIRST_NAME or token == self.join
+
 
 class Notes:
     """What the words of one episode are called.

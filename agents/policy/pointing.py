@@ -274,7 +274,8 @@ class PointingPolicy:
             memory.did = (self.lexicon.pad,)
             return Decision("noop()")
         mark = prompt.page.marks[index]
-        memory.did = (*mark.name, *(t for t in text if t != self.lexicon.stop))[:_REMEMBERED]
+        # Special tokens that were written say nothing; a mark among them would be taken for one of the page.
+        memory.did = (*mark.name, *(t for t in text if self.lexicon.speaks(t)))[:_REMEMBERED]
         tokens = np.array(mark.name + text, dtype=np.int64)
         both = np.zeros(len(tokens))
         both[0] = logprob

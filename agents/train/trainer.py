@@ -500,17 +500,24 @@ class Trainer:
             yield
             return
 
+        told: list[threading.Thread] = []
+
         def stop(number: int, frame: FrameType | None) -> None:
             if self._stop:
                 raise KeyboardInterrupt
             self._stop = True
-            self._progress("interrupted", 0, 0, "saving after this update; press Ctrl-C again to stop at once")
+            # From a thread of its own: the signal may have come while this one was printing.
+            said = ("interrupted", 0, 0, "saving after this update; press Ctrl-C again to stop at once")
+            told.append(threading.Thread(target=self._progress, args=said))
+            told[-1].start()
 
         before = signal.signal(signal.SIGINT, stop)
         try:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+            for thread in told:
+                thread.join()
 
 
 _COUNTERS = ("updates_done", "updates_skipped", "env_steps", "cpu_seconds")

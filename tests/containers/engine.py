@@ -32,13 +32,20 @@ class Engine:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._words, stdout=log, stderr=log, start_new_session=True)
         until = time.monotonic() + 240  # after a kill it first clears away what it finds
+        self._launch()
         while docker.refusal():
-            assert self._process.poll() is None, self._log.read_text()[-1000:]
+            if self._process is not None and self._process.poll() is not None:
+                # It gives its containerd some seconds to begin, which a busy machine may not.
+                said = self._log.read_text()[-1000:]
+                assert "timeout waiting for containerd" in said, said
+                self._launch()
             assert time.monotonic() < until, self._log.read_text()[-1000:]
             time.sleep(0.1)
+
+    def _launch(self) -> None:
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(self._words, stdout=log, stderr=log, start_new_session=True)
 
     def end(self, number: int) -> None:
         assert self._process is not None

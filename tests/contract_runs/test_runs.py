@@ -403,6 +403,7 @@ def test_one_writer_at_a_time(run_folder: Path) -> None:
         "run = Run.open(sys.argv[1])\nassert run.finished == {0}\n"
         "try:\n    run.log(a=1)\nexcept RunError as error:\n    print(error)\n"
     )
-    other = subprocess.run([sys.executable, "-c", code, str(run_folder)], capture_output=True, text=True, check=True)
+    other = subprocess.run([sys.executable, "-c", code, str(run_folder)], capture_output=True, text=True)
+    assert other.returncode == 0, (other.returncode, other.stdout, other.stderr)
     assert "is being written by another process" in other.stdout
     assert run.metrics() == []

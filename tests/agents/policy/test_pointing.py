@@ -89,6 +89,16 @@ def test_the_next_prompt_tells_the_last_action_and_whether_it_changed_anything(p
         assert prompt[at + 1 : at + 4] == [LEXICON.ordinals[2], *NOTES.text("button Login")]
 
 
+def test_a_mark_that_was_written_is_none_of_the_page(policy: PointingPolicy) -> None:
+    first = policy.act([request(k, seed=1) for k in range(600)])
+    written = [k for k, d in enumerate(first) if d.segment is not None and LEXICON.mark in d.segment.action.tolist()]
+    assert written
+    for decision in policy.act([request(k, 1, seed=1) for k in written]):
+        assert decision.segment is not None
+        assert decision.segment.candidates is not None
+        assert decision.segment.prompt.tolist().count(LEXICON.mark) == len(decision.segment.candidates)
+
+
 def test_refused_actions_are_told_apart(policy: PointingPolicy) -> None:
     policy.record([request()], ["click('3')"])
     bad = Request(0, 1, {"text": PAGE, "last_action_error": "element 3 is covered"}, "Enter")
