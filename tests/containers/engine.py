@@ -23,6 +23,8 @@ class Engine:
     """A Docker engine of this test's own, beside the machine's."""
 
     def __init__(self, program: str, folder: Path) -> None:
+        # Its containerd takes no path of a socket beyond 104 characters, and only its log says so.
+        assert len(f"{folder}/exec/containerd/containerd.sock.ttrpc") <= 104, folder
         self.host = f"unix://{folder}/docker.sock"
         self._folder, self._log = folder, folder / "log"
         # With a network of its own: an engine without a bridge takes away the one that it finds, the machine's own.
@@ -32,20 +34,13 @@ class Engine:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._words, stdout=log, stderr=log, start_new_session=True)
         until = time.monotonic() + 240  # after a kill it first clears away what it finds
-        self._launch()
         while docker.refusal():
-            if self._process is not None and self._process.poll() is not None:
-                # It gives its containerd some seconds to begin, which a busy machine may not.
-                said = self._log.read_text()[-1000:]
-                assert "timeout waiting for containerd" in said, said
-                self._launch()
+            assert self._process.poll() is None, self._log.read_text()[-1000:]
             assert time.monotonic() < until, self._log.read_text()[-1000:]
             time.sleep(0.1)
-
-    def _launch(self) -> None:
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(self._words, stdout=log, stderr=log, start_new_session=True)
 
     def end(self, number: int) -> None:
         assert self._process is not None

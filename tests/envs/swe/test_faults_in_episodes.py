@@ -133,11 +133,11 @@ def test_episodes_with_faults_in_docker(backend: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 def test_episodes_while_the_engine_is_killed_and_started_again(
-    need: Need, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    need: Need, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only the episode in which it is killed is lost. Two hundred where AGENTGYM_FAULTED_EPISODES=200 says so."""
     episodes = int(os.environ.get("AGENTGYM_FAULTED_EPISODES", "6"))
-    with own_engine(need, tmp_path, monkeypatch, "agentgym/swe") as engine:
+    with own_engine(need, tmp_path_factory.mktemp("engine"), monkeypatch, "agentgym/swe") as engine:
 
         def restart() -> None:
             engine.end(signal.SIGKILL)
