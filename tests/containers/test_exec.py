@@ -7,7 +7,7 @@ import time
 import pytest
 
 from agentgym.containers import FileRefused, Limits, Sandbox
-from agentgym.containers.sandbox import RunnerSandbox
+from agentgym.containers.sandbox import RunnerSandbox, Session
 from agentgym.errors import UsageError, WorldError
 from tests.containers.conftest import Make
 
@@ -89,7 +89,7 @@ def test_the_persistent_shell_keeps_folder_variables_and_jobs(make: Make) -> Non
     first = box.exec("mkdir -p sub; cd sub; x=1; f() { echo f$x; }; sleep 100 &")
     assert (first.code, first.fresh_shell) == (0, True)
     second = box.exec("pwd; f; jobs | wc -l; cat; (exit 4)")
-    assert second.out.text == "/work/sub\nf1\n1\n"
+    assert second.out.text == f"{Session().workdir}/sub\nf1\n1\n"
     assert (second.code, second.fresh_shell) == (4, False)
     assert box.exec("for i in 1 2; do\n  echo $i\ndone").out.text == "1\n2\n"
 

@@ -7,13 +7,14 @@ import os
 import pytest
 
 from agentgym.containers import MIB, FileRefused, Limits, Sandbox
+from agentgym.containers.sandbox import Session
 from tests.containers.conftest import Make
 
 
 def test_put_and_get_are_inverse(shared: Sandbox) -> None:
     data = bytes(range(256)) * 1000
     shared.put("deep/er/file.bin", data, mode=0o755)
-    assert shared.get("deep/er/file.bin") == shared.get("/work/deep/er/file.bin") == data
+    assert shared.get("deep/er/file.bin") == shared.get(f"{Session().workdir}/deep/er/file.bin") == data
     assert shared.exec("stat -c '%a %u' deep/er/file.bin").out.text == "755 1000\n"
     shared.put("deep/er/file.bin", b"")
     assert shared.get("deep/er/file.bin") == b""

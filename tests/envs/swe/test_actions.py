@@ -27,14 +27,14 @@ EDIT = """I think the sign is wrong.
     [
         '{"name": "read", "arguments": {"path": "a.py", "first": 2, "last": 5}}',
         '{"tool": "read", "args": {"path": "./a.py", "first": "2", "last": 5}}',
-        '{"function": {"name": "read", "arguments": "{\\"path\\": \\"/work/a.py\\", \\"first\\": 2, \\"last\\": 5}"}}',
+        '{"function": {"name": "read", "arguments": "{\\"path\\": \\"/repo/a.py\\", \\"first\\": 2, \\"last\\": 5}"}}',
         "```json\n" + call("read", path="a.py", first=2, last=5) + "\n```",
         "Let me look.\n```read a.py 2 5\n```",
         "read a.py 2 5",
     ],
 )
 def test_one_call_in_every_form(text: str) -> None:
-    assert parse(text) == Action("read", {"path": "a.py", "first": 2, "last": 5})
+    assert parse(text, "/repo") == Action("read", {"path": "a.py", "first": 2, "last": 5})
 
 
 @pytest.mark.parametrize(
