@@ -6,14 +6,14 @@ on from the same clone with groups of eight over ten pages in one Chromium, unti
 are pointed at, the texts of fields are written token by token. Tested by sampled success on held-out pages, the same
 ones for every arm and seed.
 
-    python benchmarks/web_learning.py --json --save       # clones, search, five arms on three seeds: hours on 2 cores
+    python benchmarks/web_learning.py --json --save       # clones, search, five arms on three seeds: two hours on 2 cores
     python benchmarks/web_learning.py --minutes 5         # go on for about so long, then stop; call it again
-    python benchmarks/web_learning.py --arm grpo --seeds 20 --steps 10000
+    python benchmarks/web_learning.py --arm grpo --seeds 20 --steps 5000
     python benchmarks/web_learning.py --report --save     # of what is kept, without a browser
     python benchmarks/web_learning.py --quick             # two arms, a few updates, to see that it runs
 
-The search (`--search`) tries the same learning rates for every arm on a seed and pages that are not reported. Without
-it all arms have the same settings. Runs are kept under runs/bench-web-learning, or where --store says: a finished one
+The search (`--search`) tries the same learning rates for every arm, in runs half as long, on a seed and pages that are
+not reported. Without it all arms have the same settings. Runs are kept under runs/bench-web-learning, or where --store says: a finished one
 is not run again, one cut short goes on.
 """
 
@@ -57,7 +57,9 @@ PAIRS = (
 """Of each pair the second is taken from the first."""
 SEEDS = (20, 21, 22)
 TUNING_SEED = 90
-RATES = (5e-4, 1e-3, 2e-3)
+RATES = (5e-4, 1e-3)
+SEARCHED = 0.5
+"""A run of the search has this share of the browser steps, and no test."""
 FIRST_UPDATES = 5
 """The share of anchors with return variance is taken over so many updates."""
 
@@ -121,9 +123,12 @@ class Study:
         """One run: made, gone on with, or read."""
         from agentgym.agents.train.pages import PageTrainer
 
+        search = seed == TUNING_SEED
         config = replace(self.config, recipe=arm, seed=seed, lr=lr)
-        name = f"{arm}-{lr:g}-{config.steps}-{seed}"
-        path = self.store / f"{name}.json"
+        if search:
+            config = replace(config, steps=round(SEARCHED * config.steps))
+        path = self.path(arm, lr, seed)
+        name = path.stem
         if path.exists():
             return read(path)
         clone = self.clone(seed)
@@ -140,7 +145,7 @@ class Study:
                 if late and not trainer.done:
                     raise Deadline
             self.check()
-            test = trainer.test(self.pages)
+            test = None if search else trainer.test(self.pages)
         finally:
             trainer.close()
         put(
@@ -157,8 +162,13 @@ class Study:
             },
         )
         kept.unlink()
-        tell(f"{name}: {test['success']:.3f} {test['success_by_task']} after {trainer.wall / 60:.1f} minutes")
+        said = f"{test['success']:.3f} {test['success_by_task']}" if test else f"{late_success(trainer.lines):.3f}"
+        tell(f"{name}: {said} after {trainer.wall / 60:.1f} minutes")
         return read(path)
+
+    def path(self, arm: str, lr: float, seed: int) -> Path:
+        steps = round(SEARCHED * self.config.steps) if seed == TUNING_SEED else self.config.steps
+        return self.store / f"{arm}-{lr:g}-{steps}-{seed}.json"
 
     def check(self) -> None:
         """Raises Deadline when the minutes are over."""
@@ -167,16 +177,19 @@ class Study:
 
     def rates(self, arms: Sequence[str]) -> dict[str, float]:
         """The learning rate of every arm: the search's where that is complete for all, else the settings'."""
-        found = {(arm, lr): self._searched(arm, lr) for arm in ARMS for lr in RATES}
+        found = {(arm, lr): self.searched(arm, lr) for arm in ARMS for lr in RATES}
         if any(v is None for v in found.values()):
             return dict.fromkeys(arms, self.config.lr)
         return {arm: max(RATES, key=lambda lr: found[arm, lr] or 0.0) for arm in arms}
 
-    def _searched(self, arm: str, lr: float) -> float | None:
-        path = self.store / f"{arm}-{lr:g}-{self.config.steps}-{TUNING_SEED}.json"
-        # the mean of the last tenth of its updates, on pages of the tuning seed's training: no test page is looked at
-        lines = read(path)["lines"] if path.exists() else []
-        return float(np.mean([line["success"] for line in lines[-max(1, len(lines) // 10) :]])) if lines else None
+    def searched(self, arm: str, lr: float) -> float | None:
+        path = self.path(arm, lr, TUNING_SEED)
+        return late_success(read(path)["lines"]) if path.exists() else None
+
+
+def late_success(lines: Sequence[dict[str, Any]]) -> float:
+    """Of a search: the mean over the last third of its updates, on pages of training; no test page is looked at."""
+    return float(np.mean([line["success"] for line in lines[-max(1, len(lines) // 3) :]]))
 
 
 # ------------------------------------------------------------------ figures
@@ -190,7 +203,7 @@ def summary(study: Study, seeds: Sequence[int], rates: dict[str, float]) -> dict
     befores = {s: read(p) for s in seeds if (p := study.store / f"before-{s}.json").exists()}
     runs: dict[str, dict[int, dict[str, Any]]] = {}
     for arm, lr in rates.items():
-        paths = {s: study.store / f"{arm}-{lr:g}-{config.steps}-{s}.json" for s in seeds}
+        paths = {s: study.path(arm, lr, s) for s in seeds}
         runs[arm] = {s: read(p) for s, p in paths.items() if p.exists() and s in befores}
     figures: dict[str, Any] = {
         "tasks": list(TASKS),
@@ -198,7 +211,7 @@ def summary(study: Study, seeds: Sequence[int], rates: dict[str, float]) -> dict
         "pages": study.pages * len(TASKS),
         "seeds": list(befores),
         "parameters": next((b["clone"]["parameters"] for b in befores.values()), None),
-        "searched": len(set(rates.values())) > 1 or study._searched(ARMS[0], RATES[0]) is not None,
+        "searched": len(set(rates.values())) > 1 or study.searched(ARMS[0], RATES[0]) is not None,
         "before": {str(s): b["test"]["success"] for s, b in befores.items()},
         "before_by_task": mean_rows([b["test"]["success_by_task"] for b in befores.values()]),
         "arms": {},
@@ -348,7 +361,7 @@ def main() -> None:
     made = parser(__doc__ or "")
     made.add_argument("--arm", choices=ARMS, action="append", help="only these arms")
     made.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="training seeds (default %(default)s)")
-    made.add_argument("--steps", type=int, default=30_000, help="browser steps of a run (default %(default)s)")
+    made.add_argument("--steps", type=int, default=10_000, help="browser steps of a run (default %(default)s)")
     made.add_argument("--pages", type=int, default=100, help="held-out pages of each task (default %(default)s)")
     made.add_argument("--minutes", type=float, default=0.0, help="stop after about so many; call again to go on")
     made.add_argument("--search", action="store_true", help="first the learning rates, the same for every arm")

@@ -20,7 +20,7 @@ from agentgym.errors import UsageError
 
 __all__ = ["MARKS", "NAMES", "Lexicon", "Notes", "frequent_words"]
 
-_SPECIAL_TEXT = "<pad> <s> </s> <unk> <mark> <pick> <end> <did> <same> <refused> <page> <+>"
+_SPECIAL_TEXT = "<pad> <s> </s> <unk> <mark> <pick> <end> <did> <same> <refused> <page> <+> <named>"
 _SPECIAL = tuple(_SPECIAL_TEXT.split())
 MARKS = 80
 """Most things on a page that can be pointed at."""
@@ -38,7 +38,7 @@ class Lexicon:
         words: that are tokens of their own; sorted and told apart here.
 
     Attributes:
-        pad, start, stop, unknown, mark, pick, end, did, same, refused, page, join: the special tokens.
+        pad, start, stop, unknown, mark, pick, end, did, same, refused, page, join, named: the special tokens.
         ordinals: tokens of the places 1 to `MARKS`.
         names: int64[NAMES], the tokens of names.
     """
@@ -52,7 +52,7 @@ class Lexicon:
         self.words = tuple(sorted({w for w in words if re.fullmatch(r"\w+", w)}))
         self.tokens = (*_SPECIAL, *ordinals, *names, *_SIGNS, *joined, *self.words)
         (self.pad, self.start, self.stop, self.unknown, self.mark, self.pick) = range(6)
-        (self.end, self.did, self.same, self.refused, self.page, self.join) = range(6, 12)
+        (self.end, self.did, self.same, self.refused, self.page, self.join, self.named) = range(6, 13)
         self.ordinals = tuple(range(len(_SPECIAL), _FIRST_NAME))
         self.names: npt.NDArray[np.int64] = np.arange(_FIRST_NAME, _FIRST_NAME + NAMES)
         first_sign = _FIRST_NAME + NAMES

@@ -7,7 +7,8 @@ model that reads from left to right has seen all of the thing: behind its words 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from agentgym.agents.policy.lexicon import MARKS, Notes
@@ -49,18 +50,37 @@ class Page:
     owner: dict[str, int]
 
 
-def read_page(text: str, notes: Notes) -> Page:
-    """The page of an observation's text; what comes after the last mark there is room for has none."""
-    return _Reader(notes).read(text)
+def read_page(text: str, notes: Notes, goal: Sequence[int] = ()) -> Page:
+    """The page of an observation's text; what comes after the last mark there is room for has none.
+
+    Args:
+        text: of the observation.
+        notes: the words of the episode.
+        goal: tokens of the goal. Where all words of a thing, or of something it holds, stand there in a row, its mark
+            has `Lexicon.named` before it.
+    """
+    return _Reader(notes, goal).read(text)
+
+
+@dataclass(slots=True)
+class _Open:
+    """Something to act on whose lines are being read: its depth and number, whether the goal names it or something
+    inside, and the numbers of what is inside without a mark."""
+
+    depth: int
+    bid: str
+    named: bool
+    held: list[str] = field(default_factory=list)
 
 
 class _Reader:
-    def __init__(self, notes: Notes) -> None:
+    def __init__(self, notes: Notes, goal: Sequence[int]) -> None:
         self.notes, self.lexicon = notes, notes.lexicon
+        self.goal = f" {' '.join(map(str, goal))} "
         self.tokens: list[int] = []
         self.marks: list[Mark] = []
         self.owner: dict[str, int] = {}
-        self.open: list[tuple[int, str, list[str]]] = []  # depth, number, numbers of what is inside without a mark
+        self.open: list[_Open] = []
         self.last = ""
 
     def read(self, text: str) -> Page:
@@ -94,37 +114,40 @@ class _Reader:
         words = quoted.replace('"', " ").split()
         self.last = quoted.strip().removeprefix('"')
         if role == "label":
-            for _, _, held in self.open[-1:]:
-                held.append(bid)
+            for around in self.open[-1:]:
+                around.held.append(bid)
             return
-        name = self.notes.text(" ".join([role, *words]))[: _SAID if active else _TOLD]
+        said = self.notes.text(" ".join(words))
+        named = bool(said) and f" {' '.join(map(str, said))} " in self.goal
+        name = (*self.notes.text(role), *said)[: _SAID if active else _TOLD]
         self.tokens += name
         for word in (*flags, *options.split()):
             self.tokens += self.notes.word(word)
         if not active:
             if self.open:
-                self.open[-1][2].append(bid)
+                self.open[-1].held.append(bid)
+                self.open[-1].named |= named
         elif inside:
-            self.open.append((depth, bid, []))
+            self.open.append(_Open(depth, bid, named))
         else:
             verb: Verb = "fill" if role in _FIELDS else "select_option" if options else "click"
-            self._mark(bid, verb, self.notes.text(role) if verb == "fill" else name)
+            self._mark(bid, verb, self.notes.text(role) if verb == "fill" else name, named)
 
     def _close(self, depth: int) -> None:
         """What is at least as deep as the next line has come to its end."""
-        while self.open and self.open[-1][0] >= depth:
-            _, bid, held = self.open.pop()
+        while self.open and self.open[-1].depth >= depth:
+            done = self.open.pop()
             self.tokens.append(self.lexicon.end)
             place = len(self.marks)
-            self._mark(bid, "click", (self.lexicon.end,))
+            self._mark(done.bid, "click", (self.lexicon.end,), done.named)
             if place < len(self.marks):
-                self.owner.update(dict.fromkeys(held, place))
+                self.owner.update(dict.fromkeys(done.held, place))
             elif self.open:
-                self.open[-1][2].extend([bid, *held])
+                self.open[-1].held.extend([done.bid, *done.held])
 
-    def _mark(self, bid: str, verb: Verb, name: tuple[int, ...]) -> None:
+    def _mark(self, bid: str, verb: Verb, name: tuple[int, ...], named: bool) -> None:
         place = len(self.marks)
         if place < MARKS:
-            self.tokens.append(self.lexicon.mark)
+            self.tokens += [self.lexicon.named, self.lexicon.mark] if named else [self.lexicon.mark]
             self.owner[bid] = place
             self.marks.append(Mark(bid, verb, (self.lexicon.ordinals[place], *name)))

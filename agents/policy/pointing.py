@@ -200,7 +200,7 @@ class PointingPolicy:
             )
         s, notes = self.lexicon, memory.notes
         goal = notes.text(request.goal.replace('"', ' " '))
-        page = read_page(observation_text(request.observation), notes)
+        page = read_page(observation_text(request.observation), notes, goal)
         tokens = [s.start, *goal]
         if memory.did:
             tokens += [s.did, *memory.did]

@@ -72,6 +72,8 @@ class Learner:
         micro_tokens: tokens in one forward pass.
         seed: orders the minibatches.
         pointer: of a policy that points at its candidates (`PointingPolicy.pointer`).
+        muon: learning rate of the hidden matrices, which Muon then moves (Jordan et al. 2024; a small model finds
+            copying in a fraction of the steps), AdamW the rest; 0 for AdamW alone.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Learner:
         micro_tokens: int = 16384,
         seed: int = 0,
         pointer: Pointer | None = None,
+        muon: float = 0.0,
     ) -> None:
         if pointer is not None and value_head is not None:
             raise UsageError("a learner of a policy that points has no value head")
@@ -99,7 +102,18 @@ class Learner:
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         if value_head is not None:
             self.parameters += list(value_head.parameters())
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=lr, weight_decay=weight_decay, fused=True)
+        inner = _hidden_matrices(model) if muon else []
+        mine = {id(p) for p in inner}
+        others = [p for p in self.parameters if id(p) not in mine]
+        self.optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(others, lr=lr, weight_decay=weight_decay, fused=True)
+        ]
+        if inner:
+            # steps as long as AdamW's would be, so that rates compare
+            self.optimizers.append(
+                torch.optim.Muon(inner, lr=muon, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+            )
+        self._muon_ratio = muon / lr
         self.max_grad_norm = max_grad_norm
         self.clip_low, self.clip_high = clip, clip if clip_high is None else clip_high
         self.entropy, self.kl, self.value_weight = entropy, kl, value_weight
@@ -110,9 +124,10 @@ class Learner:
     # ------------------------------------------------------------------ updates
 
     def set_lr(self, lr: float) -> None:
-        """Learning rate of the next optimiser steps."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        """Learning rate of the next optimiser steps; Muon's changes by the same factor."""
+        for optimizer, ratio in zip(self.optimizers, (1.0, self._muon_ratio), strict=False):
+            for group in optimizer.param_groups:
+                group["lr"] = lr * ratio
 
     def fit_demonstrations(
         self,
@@ -206,18 +221,20 @@ class Learner:
 
     def state_dict(self) -> dict[str, Any]:
         """Optimiser state, for checkpoints."""
-        return {"optimizer": self.optimizer.state_dict()}
+        return {"optimizers": [optimizer.state_dict() for optimizer in self.optimizers]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of `state_dict`."""
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
 
     # ------------------------------------------------------------------ inside
 
     def _step(self) -> float:
         norm = nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         return float(norm)
 
     def _micro(self, examples: list[Example]) -> Iterator[list[Example]]:
@@ -291,6 +308,12 @@ class Learner:
             loss = loss + self.value_weight * value_loss
             stats.value_loss += float(value_loss.detach())
         return loss
+
+
+def _hidden_matrices(model: Any) -> list[nn.Parameter]:
+    """The matrices between embedding and output."""
+    ends = {id(m.weight) for m in (model.get_input_embeddings(), model.get_output_embeddings()) if m is not None}
+    return [p for p in model.parameters() if p.requires_grad and p.ndim == 2 and id(p) not in ends]
 
 
 def _smooth(example: Example, smoothing: float) -> None:

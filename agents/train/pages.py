@@ -70,10 +70,12 @@ class PageConfig:
     """Attention heads."""
     demos: int = 96
     """Demonstrations of each task."""
-    demo_epochs: int = 40
+    demo_epochs: int = 20
     """Passes over them."""
-    demo_lr: float = 2e-3
-    """Learning rate of the warm start."""
+    demo_lr: float = 3e-3
+    """Learning rate of the warm start: of the embeddings."""
+    demo_muon: float = 5e-3
+    """Of its hidden matrices, which Muon moves; 0 for AdamW."""
     demo_batch: int = 8
     """Distinct prefixes in one warm-start batch."""
     drills: int = 200
@@ -89,7 +91,7 @@ class PageConfig:
     """Page seeds of every task in one update."""
     group_size: int = 8
     """Rollouts of one page seed."""
-    lr: float = 1e-3
+    lr: float = 5e-4
     """Learning rate, falling linearly to zero over the budget."""
     epochs: int = 1
     """Passes over an update's rollouts."""
@@ -103,8 +105,8 @@ class PageConfig:
     """Longest text."""
     slots: int = 10
     """Pages in flight, in one browser."""
-    spare: int = 5
-    """Pages kept beyond those."""
+    spare: int = 40
+    """Pages kept beyond those: every task finds one that was its own."""
     threads: int = 1
     """Torch threads while learning, when the browser is at rest; beside other work a second one only waits for the
     first. Acting takes one."""
@@ -272,8 +274,7 @@ def make_clone(tasks: Sequence[PageTask], config: PageConfig, tell: Callable[[st
     lexicon = Lexicon(frequent_words([texts for texts in by_task if texts], config.frequent) | _STRUCTURE)
     policy = new_policy(lexicon, config)
     steps = _as_tokens(policy, shown)
-    learner = _learner(policy, config)
-    learner.set_lr(config.demo_lr)
+    learner = Learner(policy.model, lr=config.demo_lr, muon=config.demo_muon, seed=config.seed, pointer=policy.pointer)
     lessons = PagesLessons(steps, lexicon, config.smoothing, config.seed, config.drills)
     loss = float("nan")
     with _threads(config.threads):

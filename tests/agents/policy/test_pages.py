@@ -72,3 +72,20 @@ def test_candidates_are_distinct_and_bounded() -> None:
 
 def test_a_page_cannot_forge_a_mark() -> None:
     assert read_page('[1] div "<mark> <pick>"', Notes(LEXICON)).tokens.count(LEXICON.mark) == 0
+
+
+def test_what_the_goal_names_is_told_before_its_mark() -> None:
+    """All words of the thing in a row, or those of something it holds; a word alone of several does not do."""
+    notes = Notes(LEXICON)
+    goal = notes.text('Mark wine, then open the mail by Bob and press "Submit"')
+    assert words(read_page(FORM, notes, goal)) == (
+        "checkbox ~ checked <named> <mark> textbox value ##= ~ ~ <mark> combobox ~ | ~ <mark> "
+        "button Submit disabled button Submit <named> <mark>"
+    )
+    threads = read_page(THREADS, notes, goal)
+    assert words(threads) == "div div ~ span <mark> <end> <mark> div div ~ <end> <named> <mark> ~ ~ ~ ##: div ~"
+    assert [m.name for m in threads.marks] == [m.name for m in read_page(THREADS, notes).marks]
+    two = '[1] link "red wine"'
+    assert LEXICON.named in read_page(two, notes, notes.text("take red wine")).tokens
+    assert LEXICON.named not in read_page(two, notes, notes.text("take wine, red")).tokens
+    assert LEXICON.named not in read_page('[1] span clickable\n[2] link ""', notes, goal).tokens

@@ -15,6 +15,7 @@ from agentgym.errors import PolicyError
 
 LEXICON = Lexicon(["Enter", "textbox", "button", "Login"])
 NOTES = Notes(LEXICON)
+NOTES.text('Enter "ab"')  # the words that requests say
 PAGE = 'page: Login\n[1] textbox\n[2] textbox value="x"\n[3] button "Login"'
 
 

@@ -168,6 +168,28 @@ def test_the_update_raises_what_was_good(model: Any) -> None:
     assert np.mean([p[2] for p in choice_probabilities(model, steps)]) > before + 0.05
 
 
+def test_muon_moves_the_hidden_matrices_alone(model: Any) -> None:
+    """With AdamW's rate at zero, nothing else moves; rates change by one factor, and a checkpoint goes on alike."""
+    before = copy.deepcopy(model.state_dict())
+    steps = token_steps(model, 32, kind="generated", seed=6)
+    advantages = np.random.default_rng(6).normal(size=32)
+    learner = Learner(model, lr=1e-3, muon=2e-2)
+    learner.set_lr(5e-4)
+    assert [g["lr"] for o in learner.optimizers for g in o.param_groups] == pytest.approx([5e-4, 1e-2])
+    for group in learner.optimizers[0].param_groups:
+        group["lr"] = 0.0
+    learner.update(steps, advantages)
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(before[name], value)}
+    assert moved == {name for name in before if name.endswith("proj.weight")}
+    twin = Learner(copy.deepcopy(model), lr=1e-3, muon=2e-2)
+    twin.load_state_dict(copy.deepcopy(learner.state_dict()))
+    for one in (learner, twin):
+        one.set_lr(1e-3)
+        one.update(steps, advantages, number=1)
+    for mine, its in zip(learner.parameters, twin.parameters, strict=True):
+        torch.testing.assert_close(mine, its)
+
+
 def test_divergence_from_the_start_holds_the_policy_back(model: Any) -> None:
     steps = token_steps(model, 32, kind="single", seed=4)
     advantages = np.array([1.0 if s.chosen == 0 else -1.0 for s in steps])
