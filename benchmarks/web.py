@@ -214,12 +214,17 @@ class Ours:
         return time.perf_counter() - started
 
 
+def peers_home() -> Path:
+    """The folder of the peers' environment; it has a file ``ready`` when that is whole."""
+    return Path(os.environ.get("AGENTGYM_WEB_PEERS") or Path.home() / ".cache" / "agentgym" / "web-peers")
+
+
 def peers() -> tuple[Path, dict[str, str]]:
     """The interpreter of the peers' environment (made when it is not there), and the variables they need."""
     from agentgym.envs.web.chromium import find_chromium
     from agentgym.envs.web.miniwob.make import html_root
 
-    home = Path(os.environ.get("AGENTGYM_WEB_PEERS") or Path.home() / ".cache" / "agentgym" / "web-peers")
+    home = peers_home()
     python = home / "bin" / "python"
     if not (home / "ready").exists():
         print(f"making the peers' environment in {home}", file=sys.stderr)
