@@ -6,15 +6,15 @@ on from the same clone with groups of eight over ten pages in one Chromium, unti
 are pointed at, the texts of fields are written token by token. Tested by sampled success on held-out pages, the same
 ones for every arm and seed.
 
-    python benchmarks/web_learning.py --json --save       # clones, search, five arms on three seeds: two hours on 2 cores
+    python benchmarks/web_learning.py --json --save       # clones, five arms on three seeds: two hours
     python benchmarks/web_learning.py --minutes 5         # go on for about so long, then stop; call it again
     python benchmarks/web_learning.py --arm grpo --seeds 20 --steps 5000
     python benchmarks/web_learning.py --report --save     # of what is kept, without a browser
     python benchmarks/web_learning.py --quick             # two arms, a few updates, to see that it runs
 
 The search (`--search`) tries the same learning rates for every arm, in runs half as long, on a seed and pages that are
-not reported. Without it all arms have the same settings. Runs are kept under runs/bench-web-learning, or where --store says: a finished one
-is not run again, one cut short goes on.
+not reported. Without it all arms have the same settings. Runs are kept under runs/bench-web-learning, or where --store
+says: a finished one is not run again, one cut short goes on.
 """
 
 from __future__ import annotations

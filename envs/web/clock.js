@@ -85,9 +85,17 @@
     return root;
   };
 
-  const status = { requests: 0, navigating: false, closing: false, frames: false };
+  const status = { requests: 0, navigating: false, closing: false, frames: false, reopened: false };
   const close = window.close.bind(window);
   window.close = function () { status.closing = true; close(); };
+  // A script that opens a loaded document again need never close it: then "loading" says nothing, and no load will come.
+  for (const name of ["open", "write", "writeln"]) {
+    const real = Document.prototype[name];
+    Document.prototype[name] = function (...args) {
+      if (this === document && document.readyState === "complete" && args.length < 3) status.reopened = true;
+      return real.apply(this, args);
+    };
+  }
   const fetchReal = window.fetch;
   window.fetch = function fetch(...args) {
     status.requests++;

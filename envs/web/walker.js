@@ -427,10 +427,10 @@
     const missing = [probe, first].filter((name) => name && !scripts.has(name));
     if (mouse) await arrival(mouse);
     if (missing.length) return JSON.stringify({ missing });
-    if (document.readyState !== "complete")
+    if (document.readyState !== "complete" && !status.reopened)
       await Promise.race([clock.wait(load), new Promise((done) => addEventListener("load", done, { once: true }))]);
     const told = first ? await scripts.get(first)(given) : undefined;
-    const complete = document.readyState === "complete";
+    const complete = document.readyState === "complete" || status.reopened;
     const { whole: still, navigating } = await settle(time, cap);
     if (status.closing) await clock.wait(CLOSING); // never over, if the window goes
     status.closing = false;

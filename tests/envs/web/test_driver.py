@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from agentgym.envs.web.chromium import DISABLED, find_chromium
 from agentgym.envs.web.parts import PARTS
-from agentgym.envs.web.session import MAX_DIALOGS, Tab
+from agentgym.envs.web.session import LOAD_CAP, MAX_DIALOGS, Tab
 from agentgym.envs.web.site import Answer
 from agentgym.envs.web.world import Start
 from agentgym.errors import UnknownName, UsageError
@@ -316,6 +317,23 @@ def test_going_outside_is_dangerous_and_leads_nowhere() -> None:
     assert info["process"]["danger"]
     assert "blocked: http://elsewhere.test/" in observation["text"]
     assert env.peek().url == ORIGIN + "/"
+    env.close()
+
+
+@pytest.mark.parametrize("script", ["document.open(); document.write(page)", "document.write(page)"])
+def test_a_document_that_is_opened_again_and_never_closed_is_read_as_it_is(script: str) -> None:
+    """It stays "loading" for ever; no look waits for that."""
+    env = visit(
+        "<script>const page = '<p>second</p><button onclick=\"document.title = `the end`\">on</button>'</script>"
+        f"<button onclick='{script}'>write</button>"
+    )
+    began = time.monotonic()
+    done(env.step(f"click('{bid(env, name='write')}')"))
+    world: Any = env.world
+    assert wait(world.read("document.readyState"), world.loop_name) == "loading"
+    assert "second" in str(env.peek().nodes)
+    assert done(env.step(f"click('{bid(env, name='on')}')"))["success"]
+    assert time.monotonic() - began < LOAD_CAP / 1000
     env.close()
 
 
