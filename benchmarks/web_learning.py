@@ -211,7 +211,11 @@ def summary(study: Study, seeds: Sequence[int], rates: dict[str, float]) -> dict
         "pages": study.pages * len(TASKS),
         "seeds": list(befores),
         "parameters": next((b["clone"]["parameters"] for b in befores.values()), None),
-        "searched": len(set(rates.values())) > 1 or study.searched(ARMS[0], RATES[0]) is not None,
+        "search": {
+            arm: {f"{lr:g}": study.searched(arm, lr) for lr in RATES}
+            for arm in ARMS
+            if all(study.searched(arm, lr) is not None for lr in RATES)
+        },
         "before": {str(s): b["test"]["success"] for s, b in befores.items()},
         "before_by_task": mean_rows([b["test"]["success_by_task"] for b in befores.values()]),
         "arms": {},

@@ -125,11 +125,21 @@ def run() -> str:
         ("training seeds", ", ".join(map(str, figures["seeds"]))),
         ("held-out pages", str(figures["pages"])),
         ("parameters", f"{figures['parameters']:,}"),
-        ("learning rates searched", "yes, alike" if figures["searched"] else "no: the same for all"),
+        ("learning rates", "searched, alike for all" if figures["search"] else "the same for all, not searched"),
         ("episodes whose world broke", str(sum(a["episodes_broken"] for a in figures["arms"].values()))),
         ("test pages met in training", str(sum(a["test_pages_seen_in_training"] for a in figures["arms"].values()))),
     ]
     return page.rows(("", ""), lines)
+
+
+def search() -> str:
+    """What the rates brought in the search."""
+    found = _figures()["search"]
+    if not found:
+        return "No search was made."
+    rates = list(next(iter(found.values())))
+    head = ("arm", *(f"late success at {rate}" for rate in rates))
+    return page.rows(head, [(f"`{arm}`", *(f"{v:.2f}" for v in row.values())) for arm, row in found.items()])
 
 
 def curves() -> str:
@@ -150,6 +160,7 @@ def _if_measured(table: Callable[[], str]) -> Callable[[], str]:
 
 _MADE = {
     "run": run,
+    "search": search,
     "arms": arms,
     "curves": curves,
     "tasks": tasks,
