@@ -15,7 +15,7 @@ AGENTGYM_WEB_PEERS names, by default under ~/.cache. Farama's needs chromedriver
     site_reset_ms                      reset of an issue tracker (Roundup): data put back, signed in, first page read
     steps_per_s_8                      text steps a second of eight pages in one browser
 
-A page is one of those whose reset by page script equals a fresh load, but for search-engine, which is loaded again.
+A page is one of those whose reset by page script equals a fresh load.
 What a peer fails at (it gives up after thirty seconds on a busy machine) is counted under failures and leaves no time.
 """
 

@@ -3,6 +3,9 @@ const g = window.__agentgym;
 if (again) {
   core.endEpisode(0);
   await g.clock.advance(5000); // animations of the last episode come to their end
+  // A list of pages that was clicked through keeps the last episode's answer.
+  const list = document.getElementById("pagination");
+  if (list) list.replaceWith(Object.assign(document.createElement("ul"), { id: "pagination" }));
 }
 g.clock.reset();
 if (document.activeElement && document.activeElement !== document.body) document.activeElement.blur();

@@ -23,7 +23,7 @@ __all__ = ["RELOAD", "MiniWobTask", "make_task"]
 _RELOAD_TEXT = """
 book-flight book-flight-nodelay choose-date choose-date-easy choose-date-medium drag-items drag-items-grid
 drag-sort-numbers form-sequence scroll-text scroll-text-2 use-autocomplete use-autocomplete-nodelay
-use-colorwheel use-colorwheel-2 focus-text-2 form-sequence-3 search-engine use-slider use-slider-2
+use-colorwheel use-colorwheel-2 focus-text-2 form-sequence-3 use-slider use-slider-2
 """
 RELOAD = frozenset(_RELOAD_TEXT.split())
 """Tasks whose page remembers the episode before when it is kept; they load it again (a test measures this)."""
