@@ -1,7 +1,7 @@
 """Learning to repair: a small transformer that writes tool calls and edits, cloned from whole demonstrations.
 
 Of the one-function families (``SWE-Smoke-v0``): a stock Llama-type model of about half a million parameters, with a
-closed vocabulary of words, signs and line beginnings, sees demonstrations that open the file, replace the line at fault
+closed vocabulary of words, signs and line beginnings, sees demonstrations that open the file, replace the word at fault
 and hand in. It is then tested, greedily, on held-out instances (other texts, by their hash). Everything that it
 does is written token by token, as one JSON tool call a step, and carried out in a sandbox.
 

@@ -1,8 +1,8 @@
 """Reinforcement of repairs: from a start that finds the line at fault and changes it at random, do repairs get better?
 
-The start is cloned (as in swe_learning.py) from demonstrations that replace the line at fault by any of its one-token
-changes (`agentgym.envs.swe.faults`), the right one being among them by luck. Training begins only where at least
-``GATE`` of its sampled edits are such changes. Then every arm goes on from it with the same instances, updates and
+The start is cloned (as in swe_learning.py) from demonstrations that replace the word or sign at fault by any other of
+its kind, the right one being among them by luck. Training begins only where at least ``GATE`` of its sampled edits
+change one word or sign of the function so. Then every arm goes on from it with the same instances, updates and
 rollouts, and so within a few hundredths of the same CPU time: ``grpo`` on outcomes alone, ``gigpo+progress`` on the
 world's progress too, ``lagrangian`` with a price of danger. Instances are new in every update. All are tested by
 sampled success on the same held-out instances, each seed on its own; differences are paired by instance.
@@ -45,17 +45,40 @@ ARMS = ("grpo", "gigpo+progress", "lagrangian")
 GATE = 0.9
 KWARGS = {"split": "train", "manual": False, "max_steps": 4, "backend": "bubblewrap"}
 GATE_FIRST = 900_000
+SIGNS = (("<", "<=", ">", ">=", "==", "!="), ("+", "-", "*", "//", "%"), ("+=", "-=", "*=", "//="))
+TEMPERATURE = 0.5
+"""Of all sampling: what a quote says is certain, what to put in its place is a guess at any temperature."""
 SETTINGS = ("demos", "epochs", "updates", "groups", "rl_lr", "test")
 """What rows must have in common to be put together."""
 
 
 class Guesser(cloning.Teacher):
-    """Finds the line at fault, and changes one token of it, whichever."""
+    """Finds the word or sign at fault, and puts any other in its place; the right one is among them."""
 
     def _written(self, source: str, line: int, right: str) -> str:
-        changes = [f for f in faults(source) if f.line == line + 1]
+        options = guesses(source, line, right)
         rng = np.random.default_rng(zlib.crc32(source.encode()))
-        return changes[int(rng.integers(len(changes)))].apply(source).split("\n")[line] if changes else right
+        return options[int(rng.integers(len(options)))]
+
+
+def guesses(source: str, line: int, right: str) -> list[str]:
+    """What a line (0-based) becomes by another word or sign where it differs from the right one; that one too.
+
+    Signs give way to any of their kind, numbers to those nearby, words to what `faults` would put there.
+    """
+    old = source.split("\n")[line]
+    differs = next((k for k, (a, b) in enumerate(zip(old, right, strict=False)) if a != b), min(len(old), len(right)))
+    # "<" and "<=" differ only after the sign: what is meant is the last token that begins before that.
+    near = [f for f in faults(source) if f.line == line + 1 and f.column <= differs <= f.column + len(f.old)]
+    last = max((f.column for f in near), default=0)
+    found = {right}
+    for fault in (f for f in near if f.column == last):
+        said = fault.old
+        others = {fault.new, *(sign for kind in SIGNS if said in kind for sign in kind)}
+        if said.isdigit():
+            others |= {f"{n}" for n in range(max(0, int(said) - 2), int(said) + 3)}
+        found |= {old[:last] + other + old[last + len(said) :] for other in others - {said}}
+    return sorted(found)
 
 
 def written(policy: TransformersPolicy, instances: Iterable[Any], teacher: cloning.Teacher) -> cloning.Shown:
@@ -86,24 +109,27 @@ def written(policy: TransformersPolicy, instances: Iterable[Any], teacher: cloni
 
 
 def drawn(split: str, seeds: Iterable[int]) -> Iterator[Any]:
-    """Instances of seeds, without a sandbox."""
+    """The instances that a reset with these seeds leads to, without a sandbox."""
     env: Any = gymnasium.make(cloning.ENV, split=split).unwrapped
     try:
         for seed in seeds:
-            yield env.task.setup(env.task.sample(np.random.default_rng(seed)))
+            (rng,) = np.random.default_rng(seed).spawn(1)
+            yield env.task.setup(env.task.sample(rng))
     finally:
         env.close()
 
 
 def valid_edits(found: Rollouts, seeds: range) -> tuple[float, int]:
-    """Share of first edits that change one token of the function at fault, and the number of edits."""
-    env: Any = gymnasium.make(cloning.ENV, split="held_out").unwrapped
+    """Share of first edits that change one word or sign of the function at fault, and the number of edits."""
     valid = edits = 0
     steps = found.steps
-    for k, seed in enumerate(seeds):
-        instance = env.task.setup(env.task.sample(np.random.default_rng(seed)))
+    for k, instance in enumerate(drawn("held_out", seeds)):
         (path,) = instance.gold
-        source = instance.tree.files()[path].decode()
+        source, lines = instance.tree.files()[path].decode(), instance.gold[path].decode().split("\n")
+        old = source.split("\n")
+        (line,) = (n for n, (a, b) in enumerate(zip(old, lines, strict=True)) if a != b)
+        fine = {"\n".join([*old[:line], guess, *old[line + 1 :]]) for guess in guesses(source, line, lines[line])}
+        fine |= {fault.apply(source) for fault in faults(source)}
         for text in steps.extras["action_text"][steps.starts[k] : steps.ends[k] + 1]:
             try:
                 action = parse(str(text))
@@ -111,11 +137,10 @@ def valid_edits(found: Rollouts, seeds: range) -> tuple[float, int]:
                 continue
             if action.tool == "edit":
                 edits += 1
-                after = source.replace(action.args["search"], action.args["replace"], 1)
-                right = action.args["path"] == path and source.count(action.args["search"]) == 1
-                valid += right and any(fault.apply(source) == after for fault in faults(source))
+                search, replace = action.args["search"], action.args["replace"]
+                right = action.args["path"] == path and source.count(search) == 1
+                valid += right and source.replace(search, replace) in fine
                 break
-    env.close()
     return (valid / edits if edits else 0.0), edits
 
 
@@ -124,6 +149,7 @@ def start(options: argparse.Namespace, seed: int) -> tuple[TransformersPolicy, d
     folder = options.out / f"{seed}"
     words = cloning.vocabulary(list(cloning.texts_of(range(40 if options.quick else 800))))
     policy = cloning.new_policy(words, seed, 128, 2)
+    policy.temperature = TEMPERATURE
     kept = folder / f"start-{options.demos}-{options.epochs}.pt"
     if kept.is_file():
         policy.model.load_state_dict(torch.load(kept, weights_only=True))
@@ -161,6 +187,7 @@ def reinforced(policy: TransformersPolicy, arm: str, options: argparse.Namespace
         env_kwargs=KWARGS,
         mode="generate",
         max_new_tokens=128,
+        temperature=TEMPERATURE,
         recipe=arm,
         seed=seed,
         demos=0,
@@ -197,10 +224,10 @@ def main() -> None:
     made = parser(__doc__ or "")
     made.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     made.add_argument("--arm", choices=ARMS, action="append", help="only these arms")
-    made.add_argument("--updates", type=int, default=20)
+    made.add_argument("--updates", type=int, default=15)
     made.add_argument("--groups", type=int, default=16, help="of eight rollouts, in an update")
     made.add_argument("--rl-lr", type=float, default=3e-4, help="learning rate of the reinforcement")
-    made.add_argument("--demos", type=int, default=4000)
+    made.add_argument("--demos", type=int, default=8000)
     made.add_argument("--epochs", type=int, default=2)
     made.add_argument("--lr", type=float, default=5e-3, help="of the clone's embeddings")
     made.add_argument("--muon", type=float, default=7e-3, help="of the clone's matrices")
