@@ -1,7 +1,7 @@
 """Learning to repair: a small transformer that writes tool calls and edits, cloned from whole demonstrations.
 
 Of the one-function families (``SWE-Smoke-v0``): a stock Llama-type model of about half a million parameters, with a
-closed vocabulary of words, signs and line beginnings, sees demonstrations that open the file, replace the line at fault
+closed vocabulary of words, signs and line beginnings, sees demonstrations that open the file, replace the word at fault
 and hand in. It is then tested, greedily, on held-out instances (other texts, by their hash). Everything that it
 does is written token by token, as one JSON tool call a step, and carried out in a sandbox.
 
@@ -60,55 +60,63 @@ PART = 100
 """Demonstrations recorded at a time."""
 LISTENED = 0.3
 """Weight of a token that the teacher hears, beside one that it says."""
+ENDED = 0.25
+"""Share of demonstrations that a pass goes through to their end; the others as far as the last action but one."""
 _FORMS = (
     *(f' {{"name": "{tool}", "arguments": {{"path": "' for tool in ("read", "edit")),
     *('", "search": "', '", "replace": "', '"}}', ' {"name": "submit", "arguments": {}}'),
-    *("\nObservation:", "\nAction:", " is changed]", " more lines]"),
+    *("Observation:", "Action:", " is changed]", " more lines]", ".py"),
 )
 """What stands in every tool call and answer: a token each, as any tokenizer that learns merges would have it."""
-_OTHER = r"\n *|  +| ?[A-Za-z_]| ?[0-9]| ?[^\sA-Za-z_0-9]|\s"
+_OTHER = r"\n *[0-9]+  +|, -?[0-9]|\n *|  +| ?[A-Za-z_]| ?[0-9]| ?[^\sA-Za-z_0-9]|\s"
+"""A line's number and indentation, a list's comma with the next digit; then whitespace, letters, digits, signs."""
 _SEEN = 4
 """A word of fewer instances is spelt."""
 
 
 class Teacher(OraclePolicy):
-    """Opens the file at fault, replaces the line as far as the change, hands in: the oracle, without test runs."""
+    """Opens the file at fault, replaces the word or sign at fault, hands in: the oracle, without test runs."""
 
     def _start(self, request: Request) -> Iterator[str]:  # type: ignore[override]
         assert request.env is not None
         base: Any = request.env.unwrapped
-        instance = base.world.instance
-        (path,) = instance.gold
-        old, new = instance.tree.files()[path].decode().split("\n"), instance.gold[path].decode().split("\n")
-        (line,) = (k for k, (a, b) in enumerate(zip(old, new, strict=True)) if a != b)
-
-        wrong, right = old[line], self._written("\n".join(old), line, new[line])
+        path, search, replace = self.edit(base.world.instance)
 
         def script() -> Iterator[str]:
             yield call("read", path=path)
-            short = up_to_change(wrong.strip(), right.strip())
-            # As far as the change, or the whole line, where that stands once; else with the line before it.
-            for search, replace in (short, (wrong.strip(), right.strip())):
-                if "\n".join(old).count(search) == 1:
-                    yield call("edit", path=path, search=search, replace=replace)
-                    break
-            else:
-                before = old[line - 1] + "\n"
-                yield call("edit", path=path, search=before + wrong, replace=before + right)
+            yield call("edit", path=path, search=search, replace=replace)
             yield call("submit")
 
         return script()
+
+    def edit(self, instance: Any) -> tuple[str, str, str]:
+        """The path of the file at fault, and what to replace in it by what."""
+        (path,) = instance.gold
+        old, new = instance.tree.files()[path].decode().split("\n"), instance.gold[path].decode().split("\n")
+        (line,) = (k for k, (a, b) in enumerate(zip(old, new, strict=True)) if a != b)
+        right = self._written("\n".join(old), line, new[line])
+        return path, *from_change("\n".join(old), "\n".join([*old[:line], right, *old[line + 1 :]]))
 
     def _written(self, source: str, line: int, right: str) -> str:
         """What is written in the place of a line (0-based) of the source."""
         return right
 
 
-def up_to_change(old: str, new: str) -> tuple[str, str]:
-    """Both lines as far as the first word or sign in which they differ."""
-    parts = [re.findall(r"\w+|\s+|[^\w\s]+", text) for text in (old, new)]
-    same = next((k for k, (a, b) in enumerate(zip(*parts, strict=False)) if a != b), min(map(len, parts)) - 1)
-    return "".join(parts[0][: same + 1]), "".join(parts[1][: same + 1])
+def from_change(old: str, new: str) -> tuple[str, str]:
+    """What to replace by what: the word or sign that differs, and what follows until it stands once in the old text.
+
+    A reader that goes forwards knows that a word is wrong once it has come to it, not where its line begins: so a quote
+    that begins with it is learnt sooner than one that leads up to it. Where the text ends too soon, it begins earlier.
+    """
+    a, b = (re.findall(r" ?\w+| ?[^\w\s]+|\s+", text) for text in (old, new))
+    at = next(k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x != y)
+    same = next(k for k, (x, y) in enumerate(zip(reversed(a), reversed(b), strict=False)) if x != y)
+    ends = range(len(a) - min(same, len(a) - at - 1), len(a) + 1)
+    for first, end in (*((at, end) for end in ends), *((first, ends[0]) for first in range(at - 1, -1, -1))):
+        search = "".join(a[first:end])
+        if old.count(search) == 1:
+            return search, "".join(b[first : len(b) - (len(a) - end)])
+    raise ValueError("the texts do not differ")
 
 
 def vocabulary(instances: Sequence[Sequence[str]]) -> PreTrainedTokenizerFast:
@@ -139,7 +147,7 @@ def new_policy(tokenizer: PreTrainedTokenizerFast, seed: int, hidden: int, layer
         num_key_value_heads=4,
         max_position_embeddings=2048,
         tie_word_embeddings=True,
-        rope_parameters={"rope_type": "default", "rope_theta": 100.0},  # episodes are some 260 tokens long
+        rope_parameters={"rope_type": "default", "rope_theta": 100.0},  # episodes are some 210 tokens long
         pad_token_id=0,
         bos_token_id=1,
         eos_token_id=2,
@@ -192,13 +200,11 @@ class Shown:
     cpu: float
 
     @classmethod
-    def record(
-        cls, policy: TransformersPolicy, seeds: Sequence[int], first: int, teacher: type[Teacher] = Teacher
-    ) -> Shown:
+    def record(cls, policy: TransformersPolicy, seeds: Sequence[int], first: int) -> Shown:
         started, cpu = time.perf_counter(), time.process_time()
-        found = play(Demonstrator(policy, teacher()), "train", seeds, first, slots=4)
+        found = play(Demonstrator(policy, Teacher()), "train", seeds, first, slots=4)
         assert not found.errors, found.errors
-        assert teacher is not Teacher or found.steps.trajectories.success.all()
+        assert found.steps.trajectories.success.all()
         tokens = found.tokens
         cost = time.perf_counter() - started, time.process_time() - cpu
         return cls(tokens.id.astype(np.int64), tokens.mask.astype(bool), tokens.segment_starts, *cost)
@@ -221,14 +227,22 @@ class Shown:
             return cls(kept["id"], kept["said"], kept["cuts"], *map(float, kept["cost"]))
 
 
+def before_last(said: npt.NDArray[np.bool_]) -> int:
+    """Number of tokens up to the end of the last action but one; all where there is one action only."""
+    ends = np.flatnonzero(said[:-1] & ~said[1:]) + 1
+    return int(ends[-1]) if len(ends) else len(said)
+
+
 def clone(policy: TransformersPolicy, shown: Shown, options: argparse.Namespace) -> float:
     """Raise the likelihood of every token the teacher said; one sequence an episode. Returns the last mean loss.
 
     The other tokens count too, `LISTENED` of one said: names and lines come again and again in what the teacher hears,
-    so that copying, which a small model is long in finding, is practised at every place. Matrices are moved by Muon,
-    the rest by AdamW.
+    so that copying, which a small model is long in finding, is practised at every place. What follows the last action
+    but one, a quarter of the tokens, only leads to handing in, which is learnt from some of the demonstrations
+    (`ENDED`). Matrices are moved by Muon, the rest by AdamW.
     """
-    rows = [slice(a, b) for a, b in itertools.pairwise(shown.cuts)]
+    whole = [slice(a, b) for a, b in itertools.pairwise(shown.cuts)]
+    short = [slice(row.start, row.start + before_last(shown.said[row])) for row in whole]
     epochs, batch = options.epochs, options.batch
     model, rng = policy.model.train(), np.random.default_rng(options.seed)
     inner = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n and "lm_head" not in n]
@@ -238,9 +252,10 @@ def clone(policy: TransformersPolicy, shown: Shown, options: argparse.Namespace)
         torch.optim.AdamW(others, lr=options.lr, weight_decay=0.01, betas=(0.9, 0.98), fused=True),
     ]
     groups = [(group, group["lr"]) for optimizer in optimizers for group in optimizer.param_groups]
-    total, loss_mean, step = epochs * -(-len(rows) // batch), 0.0, 0
+    total, loss_mean, step = epochs * -(-len(whole) // batch), 0.0, 0
     for epoch in range(epochs):
-        order = sorted(rng.permutation(len(rows)), key=lambda k: (rows[k].stop - rows[k].start) // 24)
+        rows = [a if ended else b for a, b, ended in zip(whole, short, rng.random(len(whole)) < ENDED, strict=True)]
+        order = sorted(rng.permutation(len(rows)), key=lambda k: (rows[k].stop - rows[k].start) // 8)
         batches = [order[k : k + batch] for k in range(0, len(order), batch)]
         losses = []
         for chosen in (batches[k] for k in rng.permutation(len(batches))):
@@ -282,7 +297,7 @@ def main() -> None:
     made.add_argument("--seed", type=int, default=0)
     made.add_argument("--lr", type=float, default=5e-3, help="of the embeddings (AdamW)")
     made.add_argument("--muon", type=float, default=7e-3, help="learning rate of the matrices")
-    made.add_argument("--batch", type=int, default=3)
+    made.add_argument("--batch", type=int, default=4)
     made.add_argument("--hidden", type=int, default=128)
     made.add_argument("--layers", type=int, default=2)
     made.add_argument("--minutes", type=float, default=0.0, help="begin nothing more after so long; 0 for no limit")
@@ -345,9 +360,7 @@ def main() -> None:
     finish("swe_learning", figures, options)
 
 
-def recorded(
-    policy: TransformersPolicy, options: argparse.Namespace, until: float, teacher: type[Teacher] = Teacher
-) -> Iterator[Shown]:
+def recorded(policy: TransformersPolicy, options: argparse.Namespace, until: float) -> Iterator[Shown]:
     """The demonstrations, in parts: from the files of earlier runs, or recorded now."""
     folder = options.out / f"{options.seed}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -358,7 +371,7 @@ def recorded(
             if time.monotonic() > until:
                 raise SystemExit(f"{first} of {options.demos} demonstrations are recorded; run it again")
             seeds = range(options.seed * 100_000 + first, options.seed * 100_000 + first + number)
-            Shown.record(policy, seeds, first, teacher).save(path)
+            Shown.record(policy, seeds, first).save(path)
             print(f"{first + number} of {options.demos} demonstrations", flush=True)
         yield Shown.load(path)
 
