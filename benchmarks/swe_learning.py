@@ -274,7 +274,7 @@ def clone(policy: TransformersPolicy, shown: Shown, options: argparse.Namespace)
             said = weight[real] == 1
             loss = (each * weight[real]).sum() / said.sum()
             model.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # not annotated upstream
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             for optimizer in optimizers:
                 optimizer.step()

@@ -1,7 +1,7 @@
 """Reinforcement of repairs: from a start that finds the line at fault and changes it at random, do repairs get better?
 
 The start is cloned (as in swe_learning.py) from demonstrations that replace the word or sign at fault by any other of
-its kind, the right one being among them by luck. Training begins only where at least ``GATE`` of its sampled edits
+its kind, the right one being among them by luck. Training begins only where at least ``--gate`` of its sampled edits
 change one word or sign of the function so. Then every arm goes on from it with the same instances, updates and
 rollouts, and so within a few hundredths of the same CPU time: ``grpo`` on outcomes alone, ``gigpo+progress`` on the
 world's progress too, ``lagrangian`` with a price of danger. Instances are new in every update. All are tested by
@@ -160,10 +160,14 @@ def start(options: argparse.Namespace, seed: int) -> tuple[TransformersPolicy, d
         folder.mkdir(parents=True, exist_ok=True)
         cloning.clone(policy, shown, given)
         torch.save(policy.model.state_dict(), kept)
+    known = kept.with_suffix(".json")
+    if known.is_file():
+        return policy, json.loads(known.read_text())
     gate = range(GATE_FIRST, GATE_FIRST + (4 if options.quick else 200))
     found = cloning.play(policy, "held_out", gate, 1 << 21, slots=8)
     share, edits = valid_edits(found, gate)
     told = {"valid_edits": share, "edits": edits, "of": len(gate)}
+    known.write_text(json.dumps(told))
     print(f"seed {seed}: {share:.2f} of {edits} sampled edits change one token", flush=True)
     return policy, told
 
@@ -224,7 +228,8 @@ def main() -> None:
     made = parser(__doc__ or "")
     made.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     made.add_argument("--arm", choices=ARMS, action="append", help="only these arms")
-    made.add_argument("--updates", type=int, default=15)
+    made.add_argument("--gate", type=float, default=GATE, help="share of valid edits below which no arm begins")
+    made.add_argument("--updates", type=int, default=12)
     made.add_argument("--groups", type=int, default=16, help="of eight rollouts, in an update")
     made.add_argument("--rl-lr", type=float, default=3e-4, help="learning rate of the reinforcement")
     made.add_argument("--demos", type=int, default=8000)
@@ -248,8 +253,8 @@ def main() -> None:
         if all(name in done for name in wanted):
             continue
         policy, done["gate"] = start(options, seed)
-        if done["gate"]["valid_edits"] < GATE and not options.quick:
-            print(f"seed {seed}: no reinforcement below {GATE:.0%} of valid edits", flush=True)
+        if done["gate"]["valid_edits"] < options.gate and not options.quick:
+            print(f"seed {seed}: no reinforcement below {options.gate:.0%} of valid edits", flush=True)
             continue
         weights = {k: v.clone() for k, v in policy.model.state_dict().items()}
         for name in wanted:
