@@ -17,7 +17,7 @@ PAGE = common.RESULTS.parent.parent / "docs" / "web-learning.md"
 PICTURE = common.RESULTS / "web_learning.svg"
 # distinct in hue and in lightness; after Okabe & Ito
 _COLOURS = ("#555555", "#e69f00", "#56b4e9", "#0072b2", "#d55e00")
-_W, _H, _LEFT, _TOP, _GAP, _BELOW = 250, 150, 44, 34, 34, 58
+_W, _H, _LEFT, _TOP, _GAP, _BELOW = 250, 150, 44, 34, 62, 58
 
 
 def _saved() -> dict[str, Any]:
@@ -113,6 +113,13 @@ def mechanism() -> str:
     return page.rows(head, lines)
 
 
+def _met(figures: dict[str, Any]) -> str:
+    """How many of all tests were on a page that looks like one of that run's training."""
+    arms = figures["arms"].values()
+    tests = sum(len(a["seeds"]) for a in arms) * figures["pages"]
+    return f"{sum(a['test_pages_seen_in_training'] for a in arms)} of {tests:,}"
+
+
 def run() -> str:
     """What was run, and where."""
     saved, figures = _saved(), _figures()
@@ -127,7 +134,7 @@ def run() -> str:
         ("parameters", f"{figures['parameters']:,}"),
         ("learning rates", "searched, alike for all" if figures["search"] else "the same for all, not searched"),
         ("episodes whose world broke", str(sum(a["episodes_broken"] for a in figures["arms"].values()))),
-        ("test pages met in training", str(sum(a["test_pages_seen_in_training"] for a in figures["arms"].values()))),
+        ("test pages that a training had met too", _met(figures)),
     ]
     return page.rows(("", ""), lines)
 
