@@ -52,6 +52,7 @@ from agentgym.agents.policy.simple import OraclePolicy
 from agentgym.agents.policy.transformers import TransformersPolicy
 from agentgym.agents.policy.types import Request
 from agentgym.agents.train.demonstrations import Demonstrator
+from agentgym.agents.train.learner import hidden_matrices
 from agentgym.envs.swe.actions import call
 
 ENV = "agentgym/SWE-Smoke-v0"
@@ -245,7 +246,7 @@ def clone(policy: TransformersPolicy, shown: Shown, options: argparse.Namespace)
     short = [slice(row.start, row.start + before_last(shown.said[row])) for row in whole]
     epochs, batch = options.epochs, options.batch
     model, rng = policy.model.train(), np.random.default_rng(options.seed)
-    inner = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n and "lm_head" not in n]
+    inner = hidden_matrices(model)
     others = [p for p in model.parameters() if not any(p is q for q in inner)]
     optimizers = [
         torch.optim.Muon(inner, lr=options.muon, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),

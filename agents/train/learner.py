@@ -37,7 +37,7 @@ from agentgym.agents.train.forward import forward, packs
 from agentgym.errors import UsageError
 from agentgym.tokens import TokenStep, TokenTable
 
-__all__ = ["Learner", "UpdateStats"]
+__all__ = ["Learner", "UpdateStats", "hidden_matrices"]
 
 Float = npt.NDArray[np.float64]
 
@@ -73,7 +73,7 @@ class Learner:
         seed: orders the minibatches.
         pointer: of a policy that points at its candidates (`PointingPolicy.pointer`).
         muon: learning rate of the hidden matrices, which Muon then moves (Jordan et al. 2024; a small model finds
-            copying in a fraction of the steps), AdamW the rest; 0 for AdamW alone.
+            copying sooner), AdamW the rest; 0 for AdamW alone.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Learner:
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         if value_head is not None:
             self.parameters += list(value_head.parameters())
-        inner = _hidden_matrices(model) if muon else []
+        inner = hidden_matrices(model) if muon else []
         mine = {id(p) for p in inner}
         others = [p for p in self.parameters if id(p) not in mine]
         self.optimizers: list[torch.optim.Optimizer] = [
@@ -310,8 +310,8 @@ class Learner:
         return loss
 
 
-def _hidden_matrices(model: Any) -> list[nn.Parameter]:
-    """The matrices between embedding and output."""
+def hidden_matrices(model: Any) -> list[nn.Parameter]:
+    """The matrices of a causal language model between embedding and output: what Muon is for."""
     ends = {id(m.weight) for m in (model.get_input_embeddings(), model.get_output_embeddings()) if m is not None}
     return [p for p in model.parameters() if p.requires_grad and p.ndim == 2 and id(p) not in ends]
 
