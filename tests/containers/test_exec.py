@@ -81,7 +81,7 @@ def test_a_step_leaves_nothing_alive(shared: Sandbox) -> None:
 
 def test_without_a_shell_nothing_is_carried_over(shared: Sandbox) -> None:
     shared.exec("cd /tmp; x=1; export y=2")
-    assert shared.exec("echo $PWD$x$y").out.text == "/work\n"
+    assert shared.exec("echo $PWD$x$y").out.text == f"{shared.session.workdir}\n"
 
 
 def test_the_persistent_shell_keeps_folder_variables_and_jobs(make: Make) -> None:

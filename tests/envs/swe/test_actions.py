@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from inspect import signature
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from agentgym.envs.swe.actions import MAX_ACTION, TOOLS, Action, BadAction, call, describe, parse, relative
 
+HOME = str(signature(parse).parameters["home"].default)
 EDIT = """I think the sign is wrong.
 
 ```edit src/a.py
@@ -49,12 +51,12 @@ def test_one_call_in_every_form(text: str) -> None:
 )
 def test_absolute_paths_begin_with_the_folder_of_the_repository(text: str) -> None:
     assert parse(text, "/testbed").args["path"] == "src/a.py"
-    with pytest.raises(BadAction, match=r"does not stay inside.*or begin with /work/"):
+    with pytest.raises(BadAction, match=rf"does not stay inside.*or begin with {HOME}/"):
         parse(text)
 
 
 @pytest.mark.parametrize(
-    "path", ["/work/a.py", "/testbed2/a.py", "/testbed", "/testbed/", "/testbed//a.py", "/testbed/../etc/passwd", "/"]
+    "path", [f"{HOME}/a.py", "/testbed2/a.py", "/testbed", "/testbed/", "/testbed//a.py", "/testbed/../etc/passwd", "/"]
 )
 def test_other_absolute_paths_are_no_files_of_the_repository(path: str) -> None:
     with pytest.raises(BadAction, match="begin with /testbed/"):
@@ -63,7 +65,7 @@ def test_other_absolute_paths_are_no_files_of_the_repository(path: str) -> None:
 
 def test_a_folder_of_the_repository_may_have_its_name() -> None:
     assert parse("read work/a.py").args["path"] == "work/a.py"
-    assert parse("read /work/work/a.py").args["path"] == "work/a.py"
+    assert parse(f"read {HOME}/work/a.py").args["path"] == "work/a.py"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 import agentgym
 from agentgym.agents.evaluate import suite
 from agentgym.check.hostile import STRINGS
-from agentgym.containers import choose
+from agentgym.containers import Session, choose
 from agentgym.env import ProcessEnv
 from agentgym.envs.swe import cheats, world
 from agentgym.envs.swe.actions import call
@@ -93,7 +93,7 @@ def test_files_are_named_by_absolute_paths_too_wherever_the_repository_lies(wrap
         first = source(SMALL).splitlines()[0]
         _, info = do(env, "edit", path=f"/testbed/{PATH}", search=first, replace=f"{first}  # x")
         assert set(env.peek().changed) == {PATH}
-        _, info = do(env, "read", path=f"/work/{PATH}")
+        _, info = do(env, "read", path=f"{Session().workdir}/{PATH}")
         assert "begin with /testbed/" in info["error"]
     finally:
         env.close()

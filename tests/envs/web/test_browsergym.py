@@ -149,6 +149,7 @@ def test_what_is_not_there_is_said(env_id: str, said: str) -> None:
         gymnasium.make("agentgym/BrowserGym-v0", env_id=env_id)
 
 
+@pytest.mark.timeout(900)  # of which the installation takes most, where it was not made before
 def test_browsergyms_own_environment_gets_the_record(need: Need, tmp_path: Path) -> None:
     """Beside BrowserGym itself: in an environment of its own, which the benchmark makes (and so does CI, here)."""
     benchmarks = Path(__file__).parents[3] / "benchmarks"
