@@ -10,6 +10,7 @@ ones for every arm and seed.
     python benchmarks/web_learning.py --minutes 5         # go on for about so long, then stop; call it again
     python benchmarks/web_learning.py --arm grpo --seeds 20 --steps 5000
     python benchmarks/web_learning.py --report --save     # of what is kept, without a browser
+    python benchmarks/web_learning.py --speed 12 --threads 2 --save    # how fast the loop is, on an idle machine
     python benchmarks/web_learning.py --quick             # two arms, a few updates, to see that it runs
 
 The search (`--search`) tries the same learning rates for every arm, in runs half as long, on a seed and pages that are
@@ -192,6 +193,35 @@ def late_success(lines: Sequence[dict[str, Any]]) -> float:
     return float(np.mean([line["success"] for line in lines[-max(1, len(lines) // 3) :]]))
 
 
+def speed(study: Study, seed: int, updates: int) -> dict[str, Any]:
+    """Browser steps a second of so many updates from a seed's clone, learning included, and what their time goes to.
+
+    The update before them opens the pages and is not counted.
+    """
+    from agentgym.agents.train.pages import PageTrainer
+
+    load = os.getloadavg()[0]
+    trainer = PageTrainer(study.tasks, replace(study.config, seed=seed), study.clone(seed), tell)
+    try:
+        trainer.update()
+        first, began = trainer.env_steps, trainer.wall
+        lines = [trainer.update() for _ in range(updates)]
+    finally:
+        trainer.close()
+    steps, seconds = trainer.env_steps - first, trainer.wall - began
+    parts = ("play", "policy", "learn")
+    return {
+        "steps_per_s": round(steps / seconds, 1),
+        "steps_per_s_by_update": [
+            round(line["steps"] / (line["play_seconds"] + line["learn_seconds"]), 1) for line in lines
+        ],
+        "steps": steps,
+        "threads": study.config.threads,
+        "errors": sum(line["errors"] for line in lines),
+        "load_before": round(load, 1),
+    } | {f"{part}_ms_per_step": round(1e3 * sum(line[f"{part}_seconds"] for line in lines) / steps, 2) for part in parts}
+
+
 # ------------------------------------------------------------------ figures
 
 
@@ -370,6 +400,8 @@ def main() -> None:
     made.add_argument("--minutes", type=float, default=0.0, help="stop after about so many; call again to go on")
     made.add_argument("--search", action="store_true", help="first the learning rates, the same for every arm")
     made.add_argument("--report", action="store_true", help="only report what is kept")
+    made.add_argument("--speed", type=int, default=0, help="measure the speed of so many updates, and nothing else")
+    made.add_argument("--threads", type=int, default=1, help="torch threads while learning; 2 pays on idle cores")
     made.add_argument("--store", type=Path, default=Path("runs/bench-web-learning"), help="where runs are kept")
     options = made.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -379,11 +411,17 @@ def main() -> None:
 
     torch.set_num_threads(1)
     arms, seeds, pages, store = options.arm or list(ARMS), list(options.seeds), options.pages, options.store
-    config = PageConfig(steps=options.steps)
+    config = PageConfig(steps=options.steps, threads=options.threads)
     if options.quick:
         config = replace(config, steps=1200, demos=24, demo_epochs=30, groups=1)
         arms, seeds, pages, store = options.arm or ["grpo", "gigpo+progress"], seeds[:1], 10, store / "quick"
     study = Study(store, config, pages, options.minutes)
+    if options.speed:
+        figures = speed(study, seeds[0], options.speed)
+        for key, value in figures.items():
+            print(f"{key:24} {value}")
+        finish("web_learning_speed", figures, options)
+        return
     whole = True
     if not options.report:
         try:

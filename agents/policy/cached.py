@@ -78,6 +78,20 @@ class CachedCore:
             slot.tokens = list(prompt)  # the nodes' columns are not valid afterwards: the next pass overwrites them
         return features
 
+    # -- places in the prompts ----------------------------------------------------------------------------------------
+
+    def read(self, rows: Sequence[int], prompts: Sequence[list[int]], first: Sequence[int]) -> list[torch.Tensor]:
+        slots = self._prepare(rows, prompts, 0)
+        jobs = []
+        for slot, prompt, start in zip(slots, prompts, first, strict=True):
+            slot.tokens = slot.tokens[:start]  # what is asked for is computed, known or not
+            known = len(slot.tokens)
+            jobs.append(Job(slot, prompt[known:], first=start - known))
+        features = self._feed(jobs)
+        for slot, prompt in zip(slots, prompts, strict=True):
+            slot.tokens = list(prompt)
+        return features
+
     # -- the rest of the contract -----------------------------------------------------------------------------------
 
     def logits(self, features: torch.Tensor) -> torch.Tensor:

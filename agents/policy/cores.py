@@ -47,6 +47,10 @@ class Core(Protocol):
         """For every row the features [1 + nodes, F] of its last prompt token and of its tree's nodes."""
         ...
 
+    def read(self, rows: Sequence[int], prompts: Sequence[list[int]], first: Sequence[int]) -> list[torch.Tensor]:
+        """For every row the features [tokens, F] of its prompt from token number ``first`` on."""
+        ...
+
     def logits(self, features: torch.Tensor) -> torch.Tensor:
         """float32[n, vocabulary]."""
         ...
@@ -100,6 +104,9 @@ class FullCore:
             at += len(nodes.tokens)
         return result
 
+    def read(self, rows: Sequence[int], prompts: Sequence[list[int]], first: Sequence[int]) -> list[torch.Tensor]:
+        return self._run(list(map(list, prompts)), first)
+
     def logits(self, features: torch.Tensor) -> torch.Tensor:
         return features[:, self.hidden_size :]
 
@@ -115,8 +122,9 @@ class FullCore:
     def clear(self) -> None:
         """Nothing is kept."""
 
-    def _run(self, sequences: Sequence[list[int]]) -> list[torch.Tensor]:
-        """Features [1, F] of the last position of every sequence: hidden state and logits, float32, side by side."""
+    def _run(self, sequences: Sequence[list[int]], first: Sequence[int] | None = None) -> list[torch.Tensor]:
+        """Features of every sequence from position ``first`` on, by default of the last one alone: hidden state and
+        logits, float32, side by side."""
         features: list[torch.Tensor] = [torch.empty(0)] * len(sequences)
         for part in parts([len(s) for s in sequences], _LEAST, _LIMIT):
             size = max(len(sequences[i]) for i in part)
@@ -129,9 +137,10 @@ class FullCore:
                 input_ids=tokens.to(self.device), attention_mask=real.to(self.device), output_hidden_states=True
             )
             for line, i in enumerate(part):
-                last = len(sequences[i]) - 1
-                both = out.hidden_states[-1][line, last].float(), out.logits[line, last].float()
-                features[i] = torch.cat(both)[None]
+                size = len(sequences[i])
+                asked = slice(size - 1 if first is None else first[i], size)
+                both = out.hidden_states[-1][line, asked].float(), out.logits[line, asked].float()
+                features[i] = torch.cat(both, dim=-1)
             self.fed += sum(len(sequences[i]) for i in part)
         return features
 

@@ -226,6 +226,32 @@ class Engine:
                     self._remember(missing[i][0], answer)
         return [answers[key] for key in keys]
 
+    def hidden(self, rows: Sequence[int], prompts: Sequence[Sequence[int]], first: Sequence[int]) -> list[torch.Tensor]:
+        """Last hidden states of the ends of prompts, which are kept: what is generated behind them costs no more.
+
+        Args:
+            rows: distinct row names.
+            prompts: the whole token sequence of each row so far, not empty.
+            first: for every row the number of the first token that is asked for.
+
+        Returns:
+            For every row its hidden states [len(prompt) - first, hidden size], before the head, on the model's device.
+
+        Raises:
+            UsageError: for an empty prompt, one as long as the model's positions, or a ``first`` that is not in it.
+        """
+        self._check(rows, prompts)
+        for prompt, start in zip(prompts, first, strict=True):
+            if not 0 <= start < len(prompt):
+                raise UsageError(f"expected the number of one of the prompt's {len(prompt)} tokens, got {start}")
+        result: dict[int, torch.Tensor] = {}
+        with self._running():
+            for part in self._core.batches([len(p) for p in prompts], 0):
+                chosen = [list(prompts[i]) for i in part]
+                features = self._core.read([rows[i] for i in part], chosen, [first[i] for i in part])
+                result.update(zip(part, map(self._core.hidden, features), strict=True))
+        return [result[i] for i in range(len(rows))]
+
     def flush(self) -> None:
         """Forget everything computed: call it when the weights have changed."""
         self._core.clear()

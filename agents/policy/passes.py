@@ -25,11 +25,15 @@ _LEAST_CPU, _LEAST_GPU = 256, 4096  # tokens that keep the processor busy
 
 @dataclass(slots=True)
 class Job:
-    """New tokens behind what a slot holds, and the tree of candidates behind them, if any."""
+    """New tokens behind what a slot holds, and the tree of candidates behind them, if any.
+
+    Features are wanted of the tokens from number ``first`` on, and of all nodes; by default of the last token.
+    """
 
     slot: Slot
     tokens: list[int]
     nodes: Tree | None = None
+    first: int = -1
 
     @property
     def length(self) -> int:
@@ -38,8 +42,8 @@ class Job:
 
     @property
     def asked(self) -> int:
-        """The first line whose features are wanted, the last token's; from there on all are."""
-        return len(self.tokens) - 1
+        """The first line whose features are wanted; from there on all are."""
+        return self.first % len(self.tokens)
 
 
 class Passes(Protocol):

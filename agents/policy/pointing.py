@@ -128,7 +128,7 @@ class PointingPolicy:
             PolicyError: steps out of order.
         """
         prompts = [self._prompt(r) for r in requests]
-        scores = self._scores([p.tokens for p in prompts])
+        scores = self._scores([r.episode for r in requests], [p.tokens for p in prompts])
         chosen: list[tuple[int, float]] = []
         writing: list[int] = []
         for k, (request, prompt, values) in enumerate(zip(requests, prompts, scores, strict=True)):
@@ -217,20 +217,19 @@ class PointingPolicy:
         return _Prompt(tuple(tokens), page)
 
     @torch.inference_mode()
-    def _scores(self, prompts: Sequence[tuple[int, ...]]) -> list[Float]:
+    def _scores(self, episodes: Sequence[int], prompts: Sequence[tuple[int, ...]]) -> list[Float]:
         """float64[marks] of every prompt; equal prompts are computed once."""
-        new = sorted({p for p in prompts if p not in self._known}, key=len)
+        mark = self.pointer.mark
+        new = {p: e for p, e in zip(prompts, episodes, strict=True) if p not in self._known and mark in p}
         if new:
-            ids = np.full((len(new), max(map(len, new))), self.lexicon.pad)
-            for line, prompt in zip(ids, new, strict=True):
-                line[: len(prompt)] = prompt
-            device = next(self.model.parameters()).device
-            # causal attention never looks ahead, so right padding needs no mask
-            hidden = self.model.model(input_ids=torch.from_numpy(ids).to(device), use_cache=False).last_hidden_state
-            logits = (hidden @ self.model.get_output_embeddings().weight[self.pointer.pick]).double().cpu().numpy()
-            for line, prompt, tokens in zip(logits, new, ids, strict=True):
-                self._known[prompt] = line[tokens == self.pointer.mark]
-        return [self._known[p] for p in prompts]
+            first = [p.index(mark) for p in new]
+            weight = self.model.get_output_embeddings().weight[self.pointer.pick]
+            for prompt, start, hidden in zip(
+                new, first, self.engine.hidden([*new.values()], [*new], first), strict=True
+            ):
+                at = np.array(prompt[start:]) == mark
+                self._known[prompt] = (hidden @ weight).double().cpu().numpy()[at]
+        return [self._known.get(p, np.zeros(0)) for p in prompts]
 
     def _texts(
         self,

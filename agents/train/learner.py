@@ -37,9 +37,12 @@ from agentgym.agents.train.forward import forward, packs
 from agentgym.errors import UsageError
 from agentgym.tokens import TokenStep, TokenTable
 
-__all__ = ["Learner", "UpdateStats", "hidden_matrices"]
+__all__ = ["MICRO_TOKENS", "Learner", "UpdateStats", "hidden_matrices"]
 
 Float = npt.NDArray[np.float64]
+MICRO_TOKENS = 2048, 16384
+"""Tokens in one forward pass, on a CPU and elsewhere. More of them leave a CPU's caches, and put together sequences
+whose lengths differ; with 16384 an update of a small model on pages took twice as long."""
 
 
 @dataclass
@@ -69,7 +72,7 @@ class Learner:
         value_head: maps the last hidden state of a prefix to a value, or None.
         lr, weight_decay, max_grad_norm, clip, clip_high, entropy, kl, value_weight: see `TrainConfig`.
         temperature: of the behaviour distribution.
-        micro_tokens: tokens in one forward pass.
+        micro_tokens: tokens in one forward pass, padding included; by default `MICRO_TOKENS`.
         seed: orders the minibatches.
         pointer: of a policy that points at its candidates (`PointingPolicy.pointer`).
         muon: learning rate of the hidden matrices, which Muon then moves (Jordan et al. 2024; a small model finds
@@ -90,7 +93,7 @@ class Learner:
         kl: float = 0.0,
         value_weight: float = 0.5,
         temperature: float = 1.0,
-        micro_tokens: int = 16384,
+        micro_tokens: int | None = None,
         seed: int = 0,
         pointer: Pointer | None = None,
         muon: float = 0.0,
@@ -117,9 +120,10 @@ class Learner:
         self.max_grad_norm = max_grad_norm
         self.clip_low, self.clip_high = clip, clip if clip_high is None else clip_high
         self.entropy, self.kl, self.value_weight = entropy, kl, value_weight
-        self.temperature, self.micro_tokens, self.seed = temperature, micro_tokens, seed
+        self.temperature, self.seed = temperature, seed
         self.reference: Any = None
         self.device = next(model.parameters()).device
+        self.micro_tokens = MICRO_TOKENS[self.device.type != "cpu"] if micro_tokens is None else micro_tokens
 
     # ------------------------------------------------------------------ updates
 

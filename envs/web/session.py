@@ -431,6 +431,10 @@ class Session:
         storage = [{"origin": origin, "storageTypes": "all"} for origin in self._sites]
         await self.active.send_all("Storage.clearDataForOrigin", storage)
 
+    async def forget_history(self) -> None:
+        """Nothing lies behind the active page or ahead of it."""
+        await self.active.send("Page.resetNavigationHistory")
+
     async def release(self) -> None:
         """Let go of the keys and buttons that are down."""
         for key in sorted(self.keys):

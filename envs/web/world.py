@@ -208,15 +208,17 @@ class WebWorld(World[PageState]):
             await session.open()
         await session.only_first_tab()
         await session.release()
-        kept = (
-            start.keep and self._start.url == start.url and self._state.url == start.url and session.loaded == start.url
-        )
+        # A link to "#" leads nowhere: the document is the same.
+        here = self._state.url.removesuffix("#")
+        kept = start.keep and self._start.url == start.url and here == start.url and session.loaded == start.url
         session.home, session.loaded = start.url, ""
         self._start = start
         if kept:
             await self._put_back(start)
         else:
             await self._load(session, start)
+        if not kept or any(self._history) or self._state.url != start.url:
+            await session.forget_history()
         session.loaded = start.url
         session.messages = []
         self.goal, self._error, self._last = start.goal, "", ""
@@ -225,9 +227,10 @@ class WebWorld(World[PageState]):
         look = self._look(
             STEP,
             f"const g = window.__agentgym; g.skip(...skip); {settle}"
+            " if (again && location.href !== url) history.replaceState(null, '', url);"
             f" const told = await (async ({{{', '.join(start.given)}}}) => {{ {start.script} }})(given); g.forget();"
             " return told;",
-            {"again": kept, "skip": start.skip, "given": start.given},
+            {"again": kept, "url": start.url, "skip": start.skip, "given": start.given},
             session.away if kept else None,
         )
         await (asyncio.gather(session.mouse_away(), look) if kept else look)

@@ -80,6 +80,28 @@ def test_scores_equal_full_sequences(model_of, kind):
             np.testing.assert_allclose(logprobs, whole(model, prompt, option), atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_hidden_states_equal_full_sequences(model_of, kind):
+    model = model_of(kind)
+    engine = Engine(model)
+    prompts = ragged(4, 4, low=6)
+    engine.generate([0, 1], [prompts[0], prompts[1][:-3]], max_new_tokens=1, greedy=True)  # known, and known in part
+    first = [2, 0, len(prompts[2]) - 1, 3]
+    for prompt, start, hidden in zip(prompts, first, engine.hidden(range(4), prompts, first), strict=True):
+        with torch.no_grad():
+            want = model(torch.tensor([prompt]), output_hidden_states=True).hidden_states[-1][0, start:]
+        torch.testing.assert_close(hidden, want, atol=1e-4, rtol=1e-3)
+
+
+def test_what_was_read_is_not_fed_again(model_of):
+    engine = Engine(model_of("llama"))
+    (prompt,) = ragged(5, 1, low=20)
+    engine.hidden([0], [prompt], [3])
+    before = engine.fed_tokens
+    engine.generate([0], [[*prompt, 1, 2]], max_new_tokens=1, greedy=True)
+    assert engine.fed_tokens - before == 2
+
+
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "windowed"])
 def test_log_probabilities_of_sampled_tokens(model_of, kind):
     """Raw: the model's own. Behaviour: the nucleus at the temperature, computed directly from the model's logits."""
@@ -311,6 +333,7 @@ def test_prompts_longer_than_one_piece(model_of, monkeypatch):
         (lambda e: e.generate([0], [[1]], max_new_tokens=1, temperature=0.0), "temperature"),
         (lambda e: e.generate([0], [[1] * 256], max_new_tokens=1, greedy=True), "256 positions"),
         (lambda e: e.score([0], [[1] * 250], [((1,) * 9,)]), "LastK"),
+        (lambda e: e.hidden([0], [[1, 2]], [2]), "one of the prompt's 2 tokens, got 2"),
         (lambda e: e.score([0], [[1]], [()]), "at least one candidate"),
         (lambda e: e.score([0], [[1]], [((1,), ())]), "at least one token"),
     ],

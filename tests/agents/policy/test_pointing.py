@@ -64,6 +64,19 @@ def test_a_chosen_field_is_written_token_by_token(policy: PointingPolicy) -> Non
         assert s.logprob_behaviour[len(name) :] == pytest.approx(table[at, text].detach().numpy(), abs=1e-4)
 
 
+def test_writing_costs_no_second_pass_over_the_page(policy: PointingPolicy) -> None:
+    for seed in range(30):
+        policy.flush()
+        before = policy.engine.fed_tokens
+        (decision,) = policy.act([request(seed, seed=seed)])
+        if decision.action.startswith("fill"):
+            break
+    segment = decision.segment
+    assert segment is not None
+    # The last token that is written is not read.
+    assert policy.engine.fed_tokens - before == len(segment.prompt) + len(segment.action) - 1
+
+
 def test_other_choices_are_clicks_without_text(policy: PointingPolicy) -> None:
     clicks = [d for d in policy.act([request(k) for k in range(30)]) if d.action == "click('3')"]
     assert clicks

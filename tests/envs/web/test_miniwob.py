@@ -20,12 +20,14 @@ from agentgym.agents.evaluate import suite
 from agentgym.check import check_process_env
 from agentgym.check.subject import random_actor
 from agentgym.check.trace import play, scripted
+from agentgym.envs.web.browser import LOOP
 from agentgym.envs.web.ids import FLIGHT, TASKS
 from agentgym.envs.web.miniwob.kinds import known
 from agentgym.envs.web.miniwob.make import html_root
 from agentgym.envs.web.miniwob.task import RELOAD
 from agentgym.errors import UnknownName
 from agentgym.process import names
+from agentgym.world import wait
 
 ONE_EACH = (
     "login-user",
@@ -281,6 +283,23 @@ def test_every_page_repeats_and_a_kept_page_equals_a_fresh_one(task: str) -> Non
     assert facts[0] == facts[1]
     used.close()
     fresh.close()
+
+
+def test_a_page_whose_links_lead_nowhere_is_kept_and_forgets_where_it_was() -> None:
+    """A link to "#" changes the address and not the document: loading it again would cost twenty resets."""
+    env = make("search-engine", max_steps=20)
+    env.reset(seed=0)
+    mark, back = "window.mark = (window.mark || 0) + 1", "navigation.canGoBack"
+    wait(env.world.read(mark), LOOP)
+    for seed in (1, 2):
+        run(env, env.oracle())
+        assert env.peek().url.endswith("#")
+        assert wait(env.world.read(back), LOOP)
+        env.reset(seed=seed)
+        assert not env.peek().url.endswith("#")
+        assert not wait(env.world.read(back), LOOP)
+    assert wait(env.world.read(mark), LOOP) == 2
+    env.close()
 
 
 LEAKING = ("choose-date", "drag-items", "use-slider", "scroll-text")
