@@ -209,8 +209,7 @@ def speed(study: Study, seed: int, updates: int) -> dict[str, Any]:
     finally:
         trainer.close()
     steps, seconds = trainer.env_steps - first, trainer.wall - began
-    parts = ("play", "policy", "learn")
-    return {
+    told = {
         "steps_per_s": round(steps / seconds, 1),
         "steps_per_s_by_update": [
             round(line["steps"] / (line["play_seconds"] + line["learn_seconds"]), 1) for line in lines
@@ -219,7 +218,10 @@ def speed(study: Study, seed: int, updates: int) -> dict[str, Any]:
         "threads": study.config.threads,
         "errors": sum(line["errors"] for line in lines),
         "load_before": round(load, 1),
-    } | {f"{part}_ms_per_step": round(1e3 * sum(line[f"{part}_seconds"] for line in lines) / steps, 2) for part in parts}
+    }
+    for part in ("play", "policy", "learn"):
+        told[f"{part}_ms_per_step"] = round(1e3 * sum(line[f"{part}_seconds"] for line in lines) / steps, 2)
+    return told
 
 
 # ------------------------------------------------------------------ figures
