@@ -54,8 +54,6 @@ ARGUMENTS = (
     "--disable-quic",
     "--disable-gpu",
     "--disable-smooth-scrolling",
-    # Frames are drawn when something changed, and then at once: a picture need not wait for the next 60th of a second.
-    "--disable-frame-rate-limit",
     "--force-color-profile=srgb",
     "--font-render-hinting=none",
     # Pages reach what the environment serves them and nothing else: no name resolves.
