@@ -13,9 +13,11 @@ Bar: success >= 0.5 on at least 200 instances in at most 150 CPU-seconds. Each s
 tested on, so that what to train and how long can be chosen on others than the one that is reported.
 
 What is done is kept in runs/swe_learning, by seed and settings: demonstrations a hundred at a time, then the
-weights. A run that was cut short, or told to end after some minutes, goes on from there.
+weights. A run that was cut short, or told to end after some minutes, goes on from there. With ``--save`` the figures of
+a seed stand with the results, beside those of other seeds with the same settings.
 
     python benchmarks/swe_learning.py --json --save
+    python benchmarks/swe_learning.py --seed 1 --save
     python benchmarks/swe_learning.py --minutes 9      # as often as it takes
     python benchmarks/swe_learning.py --quick          # a few demonstrations, to see that it runs
 """
@@ -41,7 +43,7 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 import torch
-from common import finish, parser
+from common import finish, parser, saved
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -59,6 +61,8 @@ ENV = "agentgym/SWE-Smoke-v0"
 TEST_FIRST = 500_000
 PART = 100
 """Demonstrations recorded at a time."""
+SETTINGS = ("demos", "epochs", "lr", "muon", "batch", "hidden", "layers", "test")
+"""What seeds must have in common to stand together."""
 LISTENED = 0.3
 """Weight of a token that the teacher hears, beside one that it says."""
 ENDED = 0.25
@@ -313,17 +317,15 @@ def main() -> None:
     policy = new_policy(words, seed, options.hidden, options.layers)
     shown = Shown.joined(list(recorded(policy, options, until)))
     figures: dict[str, Any] = {
-        "demos": demos,
-        "epochs": options.epochs,
-        "seed": seed,
         "parameters": sum(p.numel() for p in policy.model.parameters()),
         "demos_seconds": shown.seconds,
         "demos_cpu_seconds": shown.cpu,
         "tokens_per_demo": len(shown.id) / demos,
     }
     print({k: round(v, 1) for k, v in figures.items()}, flush=True)
-    settings = (demos, options.epochs, options.lr, options.muon, options.batch, options.hidden, options.layers)
-    weights = options.out / f"{seed}" / ("model-" + "-".join(map(str, settings)))
+    settings = {key: getattr(options, key) for key in SETTINGS}
+    trained = "-".join(f"{value}" for key, value in settings.items() if key != "test")
+    weights = options.out / f"{seed}" / f"model-{trained}"
     if (weights / "cost.json").is_file():
         policy.model.load_state_dict(torch.load(weights / "state.pt", weights_only=True))
         figures |= json.loads((weights / "cost.json").read_text())
@@ -346,7 +348,6 @@ def main() -> None:
     low, high = wilson(won, test)
     edited = np.logical_or.reduceat(steps.milestones >> 2 & 1, steps.starts)
     figures |= {
-        "test": test,
         "success": won / test,
         "interval": [float(low), float(high)],
         "errors": len(found.errors),
@@ -358,7 +359,9 @@ def main() -> None:
     }
     for key, value in figures.items():
         print(f"{key:20} {value}")
-    finish("swe_learning", figures, options)
+    last = saved("swe_learning")
+    seeds = last["seeds"] if last.get("settings") == settings else {}
+    finish("swe_learning", {"settings": settings, "seeds": seeds | {f"{seed}": figures}}, options)
 
 
 def recorded(policy: TransformersPolicy, options: argparse.Namespace, until: float) -> Iterator[Shown]:
