@@ -1,11 +1,15 @@
-"""Reinforcement of repairs: from a start that finds the line at fault and changes it at random, do repairs get better?
+"""Reinforcement of repairs: from a start that quotes well and changes signs at random, do repairs get better?
 
-The start is cloned (as in swe_learning.py) from demonstrations that replace the word or sign at fault by any other of
-its kind, the right one being among them by luck. Training begins only where at least ``--gate`` of its sampled edits
-change one word or sign of the function so. Then every arm goes on from it with the same instances, updates and
-rollouts, and so within a few hundredths of the same CPU time: ``grpo`` on outcomes alone, ``gigpo+progress`` on the
-world's progress too, ``lagrangian`` with a price of danger. Instances are new in every update. All are tested by
-sampled success on the same held-out instances, each seed on its own; differences are paired by instance.
+The start is cloned (as in swe_learning.py), once for all seeds, from demonstrations that replace the sign or number at
+fault by any other of its kind, the right one being among them by luck; where a variable is at fault they change some
+other sign. Training begins only where at least ``--gate`` of its sampled edits change one word or sign of the function
+so. Then every arm of every seed goes on from it with the same instances, updates and rollouts: ``grpo`` on outcomes
+alone, ``gigpo+progress`` on the world's progress too, ``lagrangian`` with a price of danger. Instances are new in every
+update. All are tested by sampled success on the same held-out instances, each seed on its own; differences are paired
+by instance. Settings were chosen with seed 90, which no result holds.
+
+Figures of an arm: ``seconds`` (wall) of the reinforcement, ``cpu_seconds`` of this process in it, and
+``sandbox_cpu_seconds`` of the sandboxes, which are its children; ``valid_edits`` as at the gate, after it.
 
 What is done is kept in runs/swe_reinforcement; a run that was cut short goes on after its last finished arm. With
 ``--save`` the finished rows of every seed are kept with the results, so that later runs add seeds and arms to them.
@@ -19,9 +23,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import time
 import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +44,7 @@ from agentgym.agents.train.config import TrainConfig
 from agentgym.agents.train.splits import Split
 from agentgym.agents.train.trainer import Trainer
 from agentgym.envs.swe.actions import BadAction, call, parse
-from agentgym.envs.swe.faults import faults
+from agentgym.envs.swe.faults import Fault, faults
 from agentgym.envs.swe.show import numbered
 
 ARMS = ("grpo", "gigpo+progress", "lagrangian")
@@ -48,12 +54,27 @@ GATE_FIRST = 900_000
 SIGNS = (("<", "<=", ">", ">=", "==", "!="), ("+", "-", "*", "//", "%"), ("+=", "-=", "*=", "//="))
 TEMPERATURE = 0.5
 """Of all sampling: what a quote says is certain, what to put in its place is a guess at any temperature."""
-SETTINGS = ("demos", "epochs", "updates", "groups", "rl_lr", "test")
+SETTINGS = ("demos", "epochs", "updates", "groups", "rl_lr", "passes", "test")
 """What rows must have in common to be put together."""
+MEANS = ("valid_edits", "progress", "danger_rate", "errors", "seconds", "cpu_seconds", "sandbox_cpu_seconds")
+"""What is told of an arm as a mean over its seeds."""
 
 
 class Guesser(cloning.Teacher):
-    """Finds the word or sign at fault, and puts any other in its place; the right one is among them."""
+    """Finds the sign or number at fault, and puts any other in its place; the right one is among them.
+
+    Where a variable is at fault it changes one of the other words and signs: names are what a small model is longest in
+    learning to quote, and a start has to quote well more than it has to find everything.
+    """
+
+    def edit(self, instance: Any) -> tuple[str, str, str]:
+        (path,) = instance.gold
+        source = instance.tree.files()[path].decode()
+        options = faults(source, names=False)
+        if instance.about["fault"] != "name" or not options:
+            return super().edit(instance)
+        rng = np.random.default_rng(zlib.crc32(source.encode()))
+        return path, *cloning.from_change(source, options[int(rng.integers(len(options)))].apply(source))
 
     def _written(self, source: str, line: int, right: str) -> str:
         options = guesses(source, line, right)
@@ -62,10 +83,7 @@ class Guesser(cloning.Teacher):
 
 
 def guesses(source: str, line: int, right: str) -> list[str]:
-    """What a line (0-based) becomes by another word or sign where it differs from the right one; that one too.
-
-    Signs give way to any of their kind, numbers to those nearby, words to what `faults` would put there.
-    """
+    """What a line (0-based) becomes by another word or sign where it differs from the right one; that one too."""
     old = source.split("\n")[line]
     differs = next((k for k, (a, b) in enumerate(zip(old, right, strict=False)) if a != b), min(len(old), len(right)))
     # "<" and "<=" differ only after the sign: what is meant is the last token that begins before that.
@@ -73,12 +91,17 @@ def guesses(source: str, line: int, right: str) -> list[str]:
     last = max((f.column for f in near), default=0)
     found = {right}
     for fault in (f for f in near if f.column == last):
-        said = fault.old
-        others = {fault.new, *(sign for kind in SIGNS if said in kind for sign in kind)}
-        if said.isdigit():
-            others |= {f"{n}" for n in range(max(0, int(said) - 2), int(said) + 3)}
-        found |= {old[:last] + other + old[last + len(said) :] for other in others - {said}}
+        found |= {old[:last] + other + old[last + len(fault.old) :] for other in others(fault)}
     return sorted(found)
+
+
+def others(fault: Fault) -> set[str]:
+    """What may stand for a word or sign: what the fault puts there, any sign of its kind, any number nearby."""
+    said = fault.old
+    found = {fault.new, *(sign for kind in SIGNS if said in kind for sign in kind)}
+    if said.isdigit():
+        found |= {f"{n}" for n in range(max(0, int(said) - 2), int(said) + 3)}
+    return found - {said}
 
 
 def written(policy: TransformersPolicy, instances: Iterable[Any], teacher: cloning.Teacher) -> cloning.Shown:
@@ -88,16 +111,16 @@ def written(policy: TransformersPolicy, instances: Iterable[Any], teacher: cloni
     """
     template, parts = policy.template, []
     for instance in instances:
-        path, search, replace = teacher.edit(instance)
+        path, search, other = teacher.edit(instance)
         old = instance.tree.files()[path].decode()
-        new = old.replace(search, replace)
-        at = new.count("\n", 0, new.find(replace)) + 1
-        after, _ = numbered(new.split("\n"), max(1, at - 2), at + replace.count("\n") + 2)
+        new = old.replace(search, other)
+        at = new.count("\n", 0, new.find(other)) + 1
+        after, _ = numbered(new.split("\n"), max(1, at - 2), at + other.count("\n") + 2)
         ids = list(template.opening(instance.statement.strip(), "\n".join(sorted(instance.tree.files()))))
         said = [False] * len(ids)
         for action, answer in (
             (call("read", path=path), numbered(old.splitlines(), 1, 0)[0]),
-            (call("edit", path=path, search=search, replace=replace), f"[{path} is changed]\n{after}"),
+            (call("edit", path=path, search=search, replace=other), f"[{path} is changed]\n{after}"),
             (call("submit"), ""),
         ):
             mine = template.action(action) + template.end
@@ -125,11 +148,9 @@ def valid_edits(found: Rollouts, seeds: range) -> tuple[float, int]:
     steps = found.steps
     for k, instance in enumerate(drawn("held_out", seeds)):
         (path,) = instance.gold
-        source, lines = instance.tree.files()[path].decode(), instance.gold[path].decode().split("\n")
-        old = source.split("\n")
-        (line,) = (n for n, (a, b) in enumerate(zip(old, lines, strict=True)) if a != b)
-        fine = {"\n".join([*old[:line], guess, *old[line + 1 :]]) for guess in guesses(source, line, lines[line])}
-        fine |= {fault.apply(source) for fault in faults(source)}
+        source = instance.tree.files()[path].decode()
+        fine = {replace(f, new=other).apply(source) for f in faults(source) for other in others(f)}
+        fine.add(instance.gold[path].decode())
         for text in steps.extras["action_text"][steps.starts[k] : steps.ends[k] + 1]:
             try:
                 action = parse(str(text))
@@ -137,51 +158,57 @@ def valid_edits(found: Rollouts, seeds: range) -> tuple[float, int]:
                 continue
             if action.tool == "edit":
                 edits += 1
-                search, replace = action.args["search"], action.args["replace"]
+                search, new = action.args["search"], action.args["replace"]
                 right = action.args["path"] == path and source.count(search) == 1
-                valid += right and source.replace(search, replace) in fine
+                valid += right and source.replace(search, new) in fine
                 break
     return (valid / edits if edits else 0.0), edits
 
 
-def start(options: argparse.Namespace, seed: int) -> tuple[TransformersPolicy, dict[str, Any]]:
-    """The policy that all arms of a seed begin with, cloned now or read, and what share of its edits is valid."""
-    folder = options.out / f"{seed}"
+def start(options: argparse.Namespace) -> tuple[TransformersPolicy, dict[str, Any]]:
+    """The policy that all seeds and arms begin with, cloned now or read, and what share of its edits is valid."""
     words = cloning.vocabulary(list(cloning.texts_of(range(40 if options.quick else 800))))
-    policy = cloning.new_policy(words, seed, 128, 2)
+    policy = cloning.new_policy(words, 0, 128, 2)
     policy.temperature = TEMPERATURE
-    kept = folder / f"start-{options.demos}-{options.epochs}.pt"
-    if kept.is_file():
-        policy.model.load_state_dict(torch.load(kept, weights_only=True))
-    else:
-        given = argparse.Namespace(**vars(options), seed=seed)
-        seeds = range(seed * 100_000, seed * 100_000 + options.demos)
-        shown = written(policy, drawn("train", seeds), Guesser())
-        folder.mkdir(parents=True, exist_ok=True)
-        cloning.clone(policy, shown, given)
-        torch.save(policy.model.state_dict(), kept)
+    kept = options.out / f"start-{options.demos}-{options.epochs}.pt"
+    if not kept.is_file():
+        began = time.process_time()
+        shown = written(policy, drawn("train", range(options.demos)), Guesser())
+        cloning.clone(policy, shown, argparse.Namespace(**vars(options), seed=0))
+        options.out.mkdir(parents=True, exist_ok=True)
+        torch.save({"weights": policy.model.state_dict(), "cpu_seconds": time.process_time() - began}, kept)
+    found = torch.load(kept, weights_only=True)
+    policy.model.load_state_dict(found["weights"])
+    policy.flush()
     known = kept.with_suffix(".json")
-    if known.is_file():
-        return policy, json.loads(known.read_text())
-    gate = range(GATE_FIRST, GATE_FIRST + (4 if options.quick else 200))
-    found = cloning.play(policy, "held_out", gate, 1 << 21, slots=8)
-    share, edits = valid_edits(found, gate)
-    told = {"valid_edits": share, "edits": edits, "of": len(gate)}
-    known.write_text(json.dumps(told))
-    print(f"seed {seed}: {share:.2f} of {edits} sampled edits change one token", flush=True)
-    return policy, told
+    if not known.is_file():
+        gate = range(GATE_FIRST, GATE_FIRST + (4 if options.quick else 200))
+        played = cloning.play(policy, "held_out", gate, 1 << 21, slots=8)
+        share, edits = valid_edits(played, gate)
+        won = float(played.steps.trajectories.success.mean())
+        told = {"valid_edits": share, "edits": edits, "of": len(gate), "success": won}
+        known.write_text(json.dumps(told | {"cpu_seconds": found["cpu_seconds"]}))
+    return policy, json.loads(known.read_text())
 
 
 def test(policy: TransformersPolicy, options: argparse.Namespace, seed: int) -> dict[str, Any]:
     first = cloning.TEST_FIRST + 10_000 * (seed + 50)
-    found = cloning.play(policy, "held_out", range(first, first + options.test), 1 << 20, slots=8)
+    seeds = range(first, first + options.test)
+    found = cloning.play(policy, "held_out", seeds, 1 << 20, slots=8)
     steps = found.steps
     return {
         "won": steps.trajectories.success.astype(int).tolist(),
+        "valid_edits": valid_edits(found, seeds)[0],
         "progress": float(steps.progress[steps.ends].mean()),
         "danger_rate": float(steps.danger.mean()),
         "errors": len(found.errors),
     }
+
+
+def children() -> float:
+    """Processor time of all processes begun by this one, and by those, that have ended: of closed sandboxes."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def reinforced(policy: TransformersPolicy, arm: str, options: argparse.Namespace, seed: int) -> dict[str, Any]:
@@ -199,7 +226,7 @@ def reinforced(policy: TransformersPolicy, arm: str, options: argparse.Namespace
         groups=options.groups,
         group_size=8,
         lr=options.rl_lr,
-        epochs=1,
+        epochs=options.passes,
         minibatches=4,
         kl=0.01,
         aggregation="token-mean",
@@ -207,7 +234,7 @@ def reinforced(policy: TransformersPolicy, arm: str, options: argparse.Namespace
         slots=8,
         tensorboard=False,
     )
-    began, cpu = time.perf_counter(), time.process_time()
+    began, own, others = time.perf_counter(), time.process_time(), children()
     curve: list[float] = []
 
     def heard(phase: str, done: int, of: int, said: str) -> None:
@@ -219,7 +246,8 @@ def reinforced(policy: TransformersPolicy, arm: str, options: argparse.Namespace
         trainer.train()
     finally:
         trainer.close()
-    cost = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
+    own, others = time.process_time() - own, children() - others
+    cost = {"seconds": time.perf_counter() - began, "cpu_seconds": own, "sandbox_cpu_seconds": others}
     told = {"env_steps": trainer.env_steps, "skipped": trainer.updates_skipped, "curve": curve}
     return test(policy, options, seed) | cost | told
 
@@ -229,11 +257,12 @@ def main() -> None:
     made.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     made.add_argument("--arm", choices=ARMS, action="append", help="only these arms")
     made.add_argument("--gate", type=float, default=GATE, help="share of valid edits below which no arm begins")
-    made.add_argument("--updates", type=int, default=12)
+    made.add_argument("--updates", type=int, default=16)
     made.add_argument("--groups", type=int, default=16, help="of eight rollouts, in an update")
-    made.add_argument("--rl-lr", type=float, default=3e-4, help="learning rate of the reinforcement")
-    made.add_argument("--demos", type=int, default=8000)
-    made.add_argument("--epochs", type=int, default=2)
+    made.add_argument("--rl-lr", type=float, default=1e-3, help="learning rate of the reinforcement")
+    made.add_argument("--passes", type=int, default=1, help="over the rollouts of an update")
+    made.add_argument("--demos", type=int, default=10_000)
+    made.add_argument("--epochs", type=int, default=3)
     made.add_argument("--lr", type=float, default=5e-3, help="of the clone's embeddings")
     made.add_argument("--muon", type=float, default=7e-3, help="of the clone's matrices")
     made.add_argument("--batch", type=int, default=4)
@@ -247,26 +276,24 @@ def main() -> None:
     settings = {key: getattr(options, key) for key in SETTINGS}
     last = saved("swe_reinforcement") if not options.quick else {}
     rows: dict[str, dict[str, Any]] = last.get("rows", {}) if last.get("settings") == settings else {}
+    policy, gate = start(options)
+    print(f"start: {gate['valid_edits']:.2f} of {gate['edits']} sampled edits change one word or sign", flush=True)
+    if gate["valid_edits"] < options.gate and not options.quick:
+        raise SystemExit(f"no reinforcement below {options.gate:.0%} of valid edits")
+    weights = {k: v.clone() for k, v in policy.model.state_dict().items()}
     for seed in options.seeds:
         done = rows.setdefault(f"{seed}", {})
-        wanted = ["before", *(options.arm or ARMS)]
-        if all(name in done for name in wanted):
-            continue
-        policy, done["gate"] = start(options, seed)
-        if done["gate"]["valid_edits"] < options.gate and not options.quick:
-            print(f"seed {seed}: no reinforcement below {options.gate:.0%} of valid edits", flush=True)
-            continue
-        weights = {k: v.clone() for k, v in policy.model.state_dict().items()}
-        for name in wanted:
+        for name in ("before", *(options.arm or ARMS)):
             kept = options.out / f"{seed}" / f"{name}-{'-'.join(f'{v}' for v in settings.values())}.json"
-            if not kept.is_file():
+            if name not in done and not kept.is_file():
                 policy.model.load_state_dict(weights)
                 policy.flush()
                 row = test(policy, options, seed) if name == "before" else reinforced(policy, name, options, seed)
+                kept.parent.mkdir(exist_ok=True)
                 kept.write_text(json.dumps(row))
-            done[name] = json.loads(kept.read_text())
+            done[name] = done.get(name) or json.loads(kept.read_text())
     arms = report(rows)
-    finish("swe_reinforcement", {"settings": settings, "arms": arms, "rows": rows}, options)
+    finish("swe_reinforcement", {"settings": settings, "start": gate, "arms": arms, "rows": rows}, options)
 
 
 def report(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -280,7 +307,7 @@ def report(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
         low, high = map(float, wilson(int(wins.sum()), wins.size))
         line = {"success": float(wins.mean()), "interval": [low, high], "seeds": list(mine)}
         line["by_seed"] = wins.mean(axis=1).tolist()
-        for key in ("progress", "danger_rate", "errors", "seconds", "cpu_seconds", "env_steps", "skipped"):
+        for key in MEANS:
             if all(key in row for row in mine.values()):
                 line[key] = float(np.mean([row[key] for row in mine.values()]))
         for other in ("before", "grpo"):

@@ -37,6 +37,9 @@ LIMITS = Limits(output=4 << 20)
 _TESTS = "/tmp/grading/tests"
 _EACH = 5.0
 """Seconds for the values of one test."""
+_EACH_CPU = {"plain": 0.25, "pytest": 0.0}
+"""The same in processor time, by runner; 0 for no limit. One function needs less than a thousandth of this, and a loop
+that does not end is over soon, however busy the machine."""
 _KEPT = 4096
 _RUNNERS = frozenset({"pytest", "_pytest", "pluggy", "iniconfig", "py", "sitecustomize", "usercustomize"})
 _SETTINGS = frozenset({"conftest.py", "pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg", "pytest.toml"})
@@ -256,6 +259,7 @@ def _values(box: RunnerSandbox, instance: Instance, ids: tuple[str, ...]) -> Rep
         "path": instance.paths,
         "seconds": instance.seconds,
         "each": _EACH,
+        "cpu": _EACH_CPU[instance.runner],
         "groups": [[(v.setup, v.call) for v in by_test[i]] for i in tests],
     }
     site = ["-S"] if instance.runner == "plain" else []

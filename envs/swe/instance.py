@@ -97,7 +97,8 @@ class Instance:
         conftest: the hidden tests need their own ``conftest.py``; without it pytest gets ``--noconftest``.
         seconds: time limit of one run of all tests.
         values: out-of-process checks; where each id has one, they alone tell progress, and grading needs both.
-        runner: ``pytest``; or ``plain``: visible tests are functions without arguments, and values alone grade.
+        runner: ``pytest``; or ``plain``: visible tests are functions without arguments, and values alone grade, those
+            of a test within a quarter of a second of processor time.
         image: name of the sandbox image (Docker).
         seed: folder of the image that holds the rest of the tree; '' for none.
         workdir: the working folder, where the image's programs expect the repository.

@@ -1,9 +1,9 @@
 """Evaluates calls of the code under test and says what came, as text that the host compares.
 
-Sent into a sandbox. Standard input is a Python literal ``{"path": [folders], "seconds": s, "groups": [[(setup, call),
-…], …]}``; a group is one test. All run one after the other in a process apart, as pytest would run them; where one
-ends that process, or goes on for too long, it alone is lost. Standard output has one line a group: a word for each
-call, between tabs.
+Sent into a sandbox. Standard input is a Python literal ``{"path": [folders], "seconds": s, "each": s, "cpu": s,
+"groups": [[(setup, call), …], …]}``; a group is one test. All run one after the other in a process apart, as pytest
+would run them; where one ends that process, or goes on for too long (``each`` by the clock, ``cpu`` of processor time
+unless that is 0), it alone is lost. Standard output has one line a group: a word for each call, between tabs.
 
 ``=TEXT`` a value (`canonical`); ``!NAME,NAME`` an exception's class and its bases; ``^NAME,…`` the same, from the
 setup.
@@ -70,25 +70,26 @@ def one(setup: str, call: str) -> str:
     return text if len(text) < LENGTH else "O:long"
 
 
-def child(groups: list[list[tuple[str, str]]], write: int) -> None:
-    """Answers for some groups, one line each, in a process of its own."""
+def child(groups: list[list[tuple[str, str]]], cpu: float, write: int) -> None:
+    """Answers for some groups, one line each, in a process of its own; a group that uses more ``cpu`` ends it."""
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
     for calls in groups:
+        signal.setitimer(signal.ITIMER_PROF, cpu)  # 0: none. Who stops it is still held to the clock
         words = "".join(one(setup, call) + "\t" for setup, call in calls)
         data = words.encode("ascii", "replace").replace(b"\n", b" ") + b"\n"
         while data:
             data = data[os.write(write, data) :]
 
 
-def answers(groups: list[list[tuple[str, str]]], each: float, until: float) -> list[bytes]:
+def answers(groups: list[list[tuple[str, str]]], each: float, cpu: float, until: float) -> list[bytes]:
     """What a process answers to these groups: all of them, or as far as it gets."""
     read, write = os.pipe()
     pid = os.fork()
     if not pid:
         try:
-            child(groups, write)
+            child(groups, cpu, write)
         finally:
             os._exit(0)
     os.close(write)
@@ -113,7 +114,7 @@ def main() -> None:
     until = time.monotonic() + job["seconds"]
     left = job["groups"]
     while left:
-        lines = answers(left, job["each"], until)[: len(left)]
+        lines = answers(left, job["each"], job["cpu"], until)[: len(left)]
         if len(lines) < len(left):  # the next one ended the process, or did not end itself
             lines.append(b"")
         os.write(1, b"".join(line + b"\n" for line in lines))

@@ -138,6 +138,16 @@ def test_a_repair_that_hangs_ends_in_time(quick_grader: Grader) -> None:
     assert report.seconds < 20
 
 
+def test_a_small_function_that_hangs_ends_by_its_processor_time(grader: Grader) -> None:
+    instance = smoke("depth", 3)
+    (path,) = instance.gold
+    hangs = f"def {path.removesuffix('.py')}(*given):\n    while True:\n        pass\n".encode()
+    report = grader.grade(instance, {path: hangs})
+    assert not any(report.passed.values())
+    assert set(report.passed) == {*instance.fail_to_pass, *instance.pass_to_pass}
+    assert report.seconds < instance.seconds / 2  # 2 of processor time; by the clock it would be all of them
+
+
 def test_how_far_a_failing_test_gets(quick_grader: Grader) -> None:
     instance = bug("slug")
     for patch, far in (
