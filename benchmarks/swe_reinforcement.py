@@ -191,9 +191,14 @@ def start(options: argparse.Namespace) -> tuple[TransformersPolicy, dict[str, An
     return policy, json.loads(known.read_text())
 
 
-def test(policy: TransformersPolicy, options: argparse.Namespace, seed: int) -> dict[str, Any]:
+def tested(seed: int, number: int) -> range:
+    """Task seeds of the instances that a seed is tested on."""
     first = cloning.TEST_FIRST + 10_000 * (seed + 50)
-    seeds = range(first, first + options.test)
+    return range(first, first + number)
+
+
+def test(policy: TransformersPolicy, options: argparse.Namespace, seed: int) -> dict[str, Any]:
+    seeds = tested(seed, options.test)
     found = cloning.play(policy, "held_out", seeds, 1 << 20, slots=8)
     steps = found.steps
     return {
@@ -297,8 +302,12 @@ def main() -> None:
 
 
 def report(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Success by arm, and what it is above the start and above outcomes alone, on the seeds that have both."""
+    """Success by arm and kind of fault, and what it is above the start and above outcomes alone, on seeds with both."""
     arms = {}
+    kinds = {
+        seed: [instance.about["fault"] for instance in drawn("held_out", tested(int(seed), len(done["before"]["won"])))]
+        for seed, done in rows.items()
+    }
     for name in ("before", *ARMS):
         mine = {seed: done[name] for seed, done in rows.items() if name in done}
         if not mine:
@@ -307,6 +316,8 @@ def report(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
         low, high = map(float, wilson(int(wins.sum()), wins.size))
         line = {"success": float(wins.mean()), "interval": [low, high], "seeds": list(mine)}
         line["by_seed"] = wins.mean(axis=1).tolist()
+        faulty = np.array([kinds[seed] for seed in mine])
+        line["by_fault"] = {kind: float(wins[faulty == kind].mean()) for kind in np.unique(faulty).tolist()}
         for key in MEANS:
             if all(key in row for row in mine.values()):
                 line[key] = float(np.mean([row[key] for row in mine.values()]))
