@@ -9,7 +9,7 @@ Importing this package loads neither Playwright nor any task; ids are registered
 `actions`           BrowserGym's action strings and JSON tool calls, parsed by a whitelist
 `view`              the state that tasks check, and the text that agents read
 `parts`             the parts of an observation
-`browser`           one Chromium for all environments of a process; `close_browsers`
+`browser`           one Chromium for all environments of a process, one more for pictures; `close_browsers`
 ==================  ================================================================================================
 """
 

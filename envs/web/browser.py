@@ -1,4 +1,5 @@
-"""One Chromium for all web environments of a process: started on first use, replaced when it dies, closed when idle.
+"""One Chromium for all web environments of a process, and another for those that take pictures: started on first use,
+replaced when it dies, closed when idle.
 
 Everything here runs on the event-loop thread of the family ("web"); `close_browsers` may be called from anywhere.
 """
@@ -16,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from agentgym.envs.web.chromium import ARGUMENTS
+from agentgym.envs.web.chromium import ARGUMENTS, AT_ONCE
 from agentgym.errors import MissingExtra, WorldError, WorldTimeout
 from agentgym.world import wait
 
@@ -72,10 +73,11 @@ class Browser:
 
     Args:
         path: Chromium's executable.
+        pictures: it draws at once (`AT_ONCE`).
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, pictures: bool = False) -> None:
+        self.path, self.pictures = path, pictures
         self._playwright: Playwright | None = None
         self._chromium: Chromium | None = None
         self._folders: tuple[Path, ...] = ()
@@ -126,7 +128,9 @@ class Browser:
         except ModuleNotFoundError as error:
             raise MissingExtra("playwright", "web") from error
         await self._stop()
-        arguments = [*ARGUMENTS, *(["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else [])]
+        arguments = [*ARGUMENTS, *[AT_ONCE] * self.pictures]
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            arguments.append("--no-sandbox")
         self._playwright = await bounded(async_playwright().start(), START_CAP, "Playwright's driver")
         self._chromium = await bounded(
             self._playwright.chromium.launch(executable_path=self.path, args=arguments),
@@ -186,17 +190,17 @@ async def _quietly(value: Awaitable[Any]) -> None:
         return
 
 
-_browsers: dict[str, Browser] = {}
+_browsers: dict[tuple[str, bool], Browser] = {}
 
 
-def browser(path: str) -> Browser:
-    """The process's browser for this executable; on the loop thread."""
+def browser(path: str, pictures: bool = False) -> Browser:
+    """The process's browser of this executable, for those that take pictures or for the others; on the loop thread."""
     if not _browsers:
         # atexit does not run in multiprocessing's children, whose way out is this.
         multiprocessing.util.Finalize(None, close_browsers, exitpriority=100)
-    if path not in _browsers:
-        _browsers[path] = Browser(path)
-    return _browsers[path]
+    if (path, pictures) not in _browsers:
+        _browsers[path, pictures] = Browser(path, pictures)
+    return _browsers[path, pictures]
 
 
 def close_browsers() -> None:

@@ -93,6 +93,7 @@ class WebWorld(World[PageState]):
         self.observation_space = observation_parts.observation_space(self.parts, viewport)
         self.action_space = observation_parts.AnyText(5_000_000)
         self._costly = any(part in _COSTLY for part in self.parts)
+        self._pictures = any(part in _PICTURES for part in self.parts)
         self._session: Session | None = None
         self._start = Start("")
         self._state = PageState()
@@ -204,7 +205,7 @@ class WebWorld(World[PageState]):
             await self._drop()
             session = None
         if session is None:
-            session = self._session = Session(browser(self.path), self.sites, self.viewport)
+            session = self._session = Session(browser(self.path, self._pictures), self.sites, self.viewport)
             await session.open()
         await session.only_first_tab()
         await session.release()
@@ -326,7 +327,8 @@ class WebWorld(World[PageState]):
 
 
 _CUT = "\n(the page goes on; this is all that is shown of it)"
-_COSTLY = frozenset(("screenshot", "screenshot_som", "axtree_object", "dom_object", "extra_element_properties"))
+_PICTURES = frozenset(("screenshot", "screenshot_som"))
+_COSTLY = _PICTURES | frozenset(("axtree_object", "dom_object", "extra_element_properties"))
 
 
 async def _awaited(value: Any) -> Any:

@@ -497,6 +497,15 @@ def test_what_playwright_switches_off_stays_off() -> None:
     assert set(theirs[-1]) <= set(DISABLED)
 
 
+def test_pictures_have_a_browser_that_draws_at_once() -> None:
+    envs = [visit(FORM, observation=parts) for parts in (["text"], ["text", "screenshot"], ["url"])]
+    used = [env.world._session._browser for env in envs]
+    assert [one.pictures for one in used] == [False, True, False]
+    assert used[0] is used[2]
+    for env in envs:
+        env.close()
+
+
 def test_a_press_goes_where_the_last_look_found_the_way(sent: list[str]) -> None:
     """The page's time stands still in between, so that nothing need be asked; once a script has run, it is asked."""
     env = visit(
