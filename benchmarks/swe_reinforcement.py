@@ -14,8 +14,8 @@ Figures of an arm: ``seconds`` (wall) of the reinforcement, ``cpu_seconds`` of t
 What is done is kept in runs/swe_reinforcement; a run that was cut short goes on after its last finished arm. With
 ``--save`` the finished rows of every seed are kept with the results, so that later runs add seeds and arms to them.
 
-    python benchmarks/swe_reinforcement.py --json --save
-    python benchmarks/swe_reinforcement.py --seeds 0 --arm grpo --arm gigpo+progress --save
+    python benchmarks/swe_reinforcement.py --gate 0.85 --json --save     # this start reaches 0.865 and not 0.9
+    python benchmarks/swe_reinforcement.py --gate 0.85 --seeds 0 --arm grpo --arm gigpo+progress --save
     python benchmarks/swe_reinforcement.py --quick        # a few demonstrations and one update, to see that it runs
 """
 

@@ -40,9 +40,9 @@ from agentgym.tokens import TokenStep, TokenTable
 __all__ = ["MICRO_TOKENS", "Learner", "UpdateStats", "hidden_matrices"]
 
 Float = npt.NDArray[np.float64]
-MICRO_TOKENS = 2048, 16384
-"""Tokens in one forward pass, on a CPU and elsewhere. More of them leave a CPU's caches, and put together sequences
-whose lengths differ; with 16384 an update of a small model on pages took twice as long."""
+MICRO_TOKENS = {"cpu": 2048, "cuda": 16384}
+"""Tokens in one forward pass, by kind of device; elsewhere as on CUDA. More of them leave a CPU's caches, and put
+together sequences whose lengths differ: with 16384 an update of a small model on pages took twice as long."""
 
 
 @dataclass
@@ -123,7 +123,8 @@ class Learner:
         self.temperature, self.seed = temperature, seed
         self.reference: Any = None
         self.device = next(model.parameters()).device
-        self.micro_tokens = MICRO_TOKENS[self.device.type != "cpu"] if micro_tokens is None else micro_tokens
+        kind = "cpu" if self.device.type == "cpu" else "cuda"
+        self.micro_tokens = MICRO_TOKENS[kind] if micro_tokens is None else micro_tokens
 
     # ------------------------------------------------------------------ updates
 

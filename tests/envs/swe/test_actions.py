@@ -64,8 +64,9 @@ def test_other_absolute_paths_are_no_files_of_the_repository(path: str) -> None:
 
 
 def test_a_folder_of_the_repository_may_have_its_name() -> None:
-    assert parse("read work/a.py").args["path"] == "work/a.py"
-    assert parse(f"read {HOME}/work/a.py").args["path"] == "work/a.py"
+    inside = f"{HOME[1:]}/a.py"
+    assert parse(f"read {inside}").args["path"] == inside
+    assert parse(f"read {HOME}/{inside}").args["path"] == inside
 
 
 @pytest.mark.parametrize(

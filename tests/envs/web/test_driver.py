@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agentgym.envs.web.chromium import DISABLED, find_chromium
+from agentgym.envs.web.browser import LOOP
+from agentgym.envs.web.chromium import AT_ONCE, DISABLED, find_chromium
 from agentgym.envs.web.parts import PARTS
 from agentgym.envs.web.session import LOAD_CAP, MAX_DIALOGS, Tab
 from agentgym.envs.web.site import Answer
@@ -497,11 +498,18 @@ def test_what_playwright_switches_off_stays_off() -> None:
     assert set(theirs[-1]) <= set(DISABLED)
 
 
+async def command(browser: Any) -> list[str]:
+    """The words that Chromium was started with."""
+    told = await (await browser._chromium.new_browser_cdp_session()).send("SystemInfo.getProcessInfo")
+    pid = next(process["id"] for process in told["processInfo"] if process["type"] == "browser")
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+
+
 def test_pictures_have_a_browser_that_draws_at_once() -> None:
     envs = [visit(FORM, observation=parts) for parts in (["text"], ["text", "screenshot"], ["url"])]
     used = [env.world._session._browser for env in envs]
-    assert [one.pictures for one in used] == [False, True, False]
     assert used[0] is used[2]
+    assert [AT_ONCE in wait(command(one), LOOP) for one in used] == [False, True, False]
     for env in envs:
         env.close()
 
