@@ -114,6 +114,9 @@ class Engine:
             self._core: Core = core_for(model, max_cached_tokens)
         self._memo: OrderedDict[tuple[tuple[int, ...], tuple[tuple[int, ...], ...]], Scored] = OrderedDict()
         self._memo_size = 0
+        modules = [*model.modules(), *(() if value_head is None else value_head.modules())]
+        # Walking the modules at every call would take a tenth of a small model's time.
+        self._parameters: list[dict[str, nn.Parameter | None]] = [m._parameters for m in modules if m._parameters]
         self._seen = self._fingerprint()
 
     @property
@@ -375,8 +378,7 @@ class Engine:
 
     def _fingerprint(self) -> tuple[int, ...]:
         """Changes when a parameter is written in place: autograd counts the writes of a tensor (not fused ones)."""
-        head = () if self.value_head is None else self.value_head.parameters()
-        return tuple(p._version for module in (self.model.parameters(), head) for p in module)
+        return tuple(p._version for table in self._parameters for p in table.values() if p is not None)
 
     @contextmanager
     def _running(self, check: bool = True) -> Iterator[None]:

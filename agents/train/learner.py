@@ -34,6 +34,7 @@ from agentgym.agents.policy.pointing import Pointer
 from agentgym.agents.train.config import Aggregation
 from agentgym.agents.train.examples import Example, build_examples, parted, step_weights
 from agentgym.agents.train.forward import forward, packs
+from agentgym.agents.train.muon import Muon
 from agentgym.errors import UsageError
 from agentgym.tokens import TokenStep, TokenTable
 
@@ -112,10 +113,7 @@ class Learner:
             torch.optim.AdamW(others, lr=lr, weight_decay=weight_decay, fused=True)
         ]
         if inner:
-            # steps as long as AdamW's would be, so that rates compare
-            self.optimizers.append(
-                torch.optim.Muon(inner, lr=muon, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
-            )
+            self.optimizers.append(Muon(inner, lr=muon, weight_decay=weight_decay))
         self._muon_ratio = muon / lr
         self.max_grad_norm = max_grad_norm
         self.clip_low, self.clip_high = clip, clip if clip_high is None else clip_high
