@@ -1,5 +1,4 @@
-"""One Chromium for all web environments of a process, and another for those that take pictures: started on first use,
-replaced when it dies, closed when idle.
+"""One Chromium for all web environments of a process: started on first use, replaced when it dies, closed when idle.
 
 Everything here runs on the event-loop thread of the family ("web"); `close_browsers` may be called from anywhere.
 """
@@ -12,18 +11,20 @@ import multiprocessing.util
 import os
 import shutil
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from agentgym.envs.web.chromium import ARGUMENTS, AT_ONCE
+from agentgym.envs.web.chromium import ARGUMENTS, AT_ONCE, ON_DEMAND, draws_on_demand
 from agentgym.errors import MissingExtra, WorldError, WorldTimeout
 from agentgym.world import wait
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser as Chromium
-    from playwright.async_api import BrowserContext, Playwright
+    from playwright.async_api import BrowserContext, CDPSession, Playwright
+
+    from agentgym.envs.web.session import Tab
 
 __all__ = ["LINGER", "LOOP", "Browser", "bounded", "browser", "close_browsers", "told"]
 
@@ -34,6 +35,8 @@ LINGER = 5.0
 START_CAP = 60.0
 CONTEXT_CAP = 30.0
 CLEAR_CAP = 10.0
+FRAME_CAP = 10.0
+"""Seconds for a page to come to a frame's end."""
 
 SCRIPT = "\n".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("clock.js", "walker.js"))
 """What runs in every page before the page's own scripts."""
@@ -73,15 +76,21 @@ class Browser:
 
     Args:
         path: Chromium's executable.
-        pictures: it draws at once (`AT_ONCE`).
+        at_once: it draws whenever something changed (`AT_ONCE`).
+
+    Attributes:
+        on_demand: it draws when asked to, and never else (`ON_DEMAND`).
     """
 
-    def __init__(self, path: str, pictures: bool = False) -> None:
-        self.path, self.pictures = path, pictures
+    def __init__(self, path: str, at_once: bool = False) -> None:
+        self.path, self.at_once = path, at_once
+        self.on_demand = draws_on_demand(path) and not at_once
         self._playwright: Playwright | None = None
         self._chromium: Chromium | None = None
+        self._channel: CDPSession | None = None
+        self._ids: dict[BrowserContext, str] = {}
         self._folders: tuple[Path, ...] = ()
-        self._lock = asyncio.Lock()
+        self._lock, self._drawing = asyncio.Lock(), asyncio.Lock()
         self._contexts = 0
         self._closing: asyncio.TimerHandle | None = None
 
@@ -98,14 +107,57 @@ class Browser:
             if self._chromium is None or not self._chromium.is_connected():
                 await self._start()
             assert self._chromium is not None
+            known = await self._context_ids()
             context = await bounded(self._chromium.new_context(**options), CONTEXT_CAP, "a new browser context")
+            self._ids[context] = (await self._context_ids() - known).pop()
             await bounded(context.add_init_script(SCRIPT), CONTEXT_CAP, "the page script")
             self._contexts += 1
             return context
 
+    async def open_tab(self, context: BrowserContext, size: tuple[int, int]) -> None:
+        """Open an empty page of the context, which tells of it by its event "page".
+
+        Raises:
+            WorldError: the browser is gone, or refused.
+        """
+        if not self.on_demand:
+            await bounded(context.new_page(), CONTEXT_CAP, "a new tab")
+            return
+        where = {"url": "about:blank", "browserContextId": self._ids[context]}
+        how = {"enableBeginFrameControl": True, "width": size[0], "height": size[1]}
+        await self._send("Target.createTarget", where | how)
+
+    async def draw(self, tab: Tab, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Have a frame of this tab drawn, where frames come `on_demand`: what Chromium answers when it is.
+
+        One at a time, whosever tab it is: Chromium takes a second one for a fault and loses all pages. A tab that keeps
+        the others waiting for `FRAME_CAP` dies.
+
+        Raises:
+            WorldError: the tab is dead.
+        """
+        # A frame whose asker has gone away is still under way.
+        task = asyncio.ensure_future(self._draw(tab, params))
+        task.add_done_callback(lambda t: t.cancelled() or t.exception())
+        return await asyncio.shield(task)
+
+    async def _draw(self, tab: Tab, params: Mapping[str, Any]) -> dict[str, Any]:
+        async with self._drawing:
+            sent = tab.cdp.send("HeadlessExperimental.beginFrame", dict(params))
+            try:
+                with told("a frame"):
+                    answer: dict[str, Any] = await asyncio.wait_for(sent, FRAME_CAP)
+                    return answer
+            except TimeoutError:
+                why = f"the page did not come to the end of a frame within {FRAME_CAP:g} s"
+                tab.die(why)
+                await _quietly(tab.page.close())
+                raise WorldTimeout(f"{why}; the next reset opens a new one") from None
+
     async def release(self, context: BrowserContext) -> None:
         """Close a context; the last one leaves the browser to close after `LINGER` seconds. Never raises."""
         self._contexts -= 1
+        self._ids.pop(context, None)
         await _quietly(context.unroute_all(behavior="ignoreErrors"))
         await _quietly(context.close())
         if self._contexts <= 0 and self._closing is None:
@@ -128,7 +180,7 @@ class Browser:
         except ModuleNotFoundError as error:
             raise MissingExtra("playwright", "web") from error
         await self._stop()
-        arguments = [*ARGUMENTS, *[AT_ONCE] * self.pictures]
+        arguments = [*ARGUMENTS, *[AT_ONCE] * self.at_once, *ON_DEMAND * self.on_demand]
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             arguments.append("--no-sandbox")
         self._playwright = await bounded(async_playwright().start(), START_CAP, "Playwright's driver")
@@ -137,13 +189,22 @@ class Browser:
             START_CAP,
             f"starting {self.path}",
         )
+        self._channel = await bounded(self._chromium.new_browser_cdp_session(), START_CAP, "a channel to the browser")
+        self._folders = await _folders_of(self._channel)
 
-        self._folders = await _folders_of(self._chromium)
+    async def _send(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        assert self._channel is not None
+        answer: dict[str, Any] = await bounded(self._channel.send(method, dict(params)), CONTEXT_CAP, method)
+        return answer
+
+    async def _context_ids(self) -> set[str]:
+        return set((await self._send("Target.getBrowserContexts", {}))["browserContextIds"])
 
     async def _stop(self) -> None:
         chromium, playwright, self._chromium, self._playwright = self._chromium, self._playwright, None, None
         folders, self._folders = self._folders, ()
-        self._closing = None
+        self._closing = self._channel = None
+        self._ids.clear()
         if chromium is not None:
             await _quietly(chromium.close())
         # After a death the driver still clears up; stopped in the middle of it, it would leave folders behind.
@@ -156,7 +217,7 @@ class Browser:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _folders_of(chromium: Chromium) -> tuple[Path, ...]:
+async def _folders_of(channel: CDPSession) -> tuple[Path, ...]:
     """The browser's temporary folders: its profile, and that of its lock, which a killed Chromium leaves behind.
 
     Read from /proc; empty where there is none.
@@ -165,9 +226,7 @@ async def _folders_of(chromium: Chromium) -> tuple[Path, ...]:
 
     flag = b"--user-data-dir="
     try:
-        channel = await chromium.new_browser_cdp_session()
         told = await asyncio.wait_for(channel.send("SystemInfo.getProcessInfo"), START_CAP)
-        await channel.detach()
         pid = next(int(process["id"]) for process in told["processInfo"] if process["type"] == "browser")
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         profile = next(Path(os.fsdecode(word.removeprefix(flag))) for word in words if word.startswith(flag))
@@ -194,13 +253,17 @@ _browsers: dict[tuple[str, bool], Browser] = {}
 
 
 def browser(path: str, pictures: bool = False) -> Browser:
-    """The process's browser of this executable, for those that take pictures or for the others; on the loop thread."""
+    """The process's browser of this executable; on the loop thread.
+
+    One for all environments where it draws on demand, else one for those that take ``pictures`` and one for the others.
+    """
+    at_once = pictures and not draws_on_demand(path)
     if not _browsers:
         # atexit does not run in multiprocessing's children, whose way out is this.
         multiprocessing.util.Finalize(None, close_browsers, exitpriority=100)
-    if (path, pictures) not in _browsers:
-        _browsers[path, pictures] = Browser(path, pictures)
-    return _browsers[path, pictures]
+    if (path, at_once) not in _browsers:
+        _browsers[path, at_once] = Browser(path, at_once)
+    return _browsers[path, at_once]
 
 
 def close_browsers() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 from agentgym.errors import UsageError
 
-__all__ = ["ARGUMENTS", "AT_ONCE", "DISABLED", "NAMES", "VARIABLE", "find_chromium"]
+__all__ = ["ARGUMENTS", "AT_ONCE", "DISABLED", "NAMES", "ON_DEMAND", "VARIABLE", "draws_on_demand", "find_chromium"]
 
 VARIABLE = "AGENTGYM_CHROMIUM"
 NAMES = (
@@ -61,9 +62,25 @@ ARGUMENTS = (
     "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
 )
 
+ON_DEMAND = (
+    "--enable-begin-frame-control",
+    "--run-all-compositor-stages-before-draw",
+    "--disable-new-content-rendering-timeout",
+    "--disable-threaded-animation",
+    "--disable-threaded-scrolling",
+    "--disable-checker-imaging",
+)
+"""Frames are drawn when asked for (HeadlessExperimental.beginFrame) and at no other time: nobody looks at most of them,
+and they take a third of a click's processor time. Only the headless shell can do it."""
+
 AT_ONCE = "--disable-frame-rate-limit"
-"""Frames are drawn whenever something changed, so that a picture need not wait for the next sixtieth of a second; two
-more a click than anybody looks at, which takes a quarter of its processor time."""
+"""Frames are drawn whenever something changed, so that a picture need not wait for the next sixtieth of a second; for
+browsers that cannot draw on demand, and only where pictures are taken."""
+
+
+def draws_on_demand(path: str) -> bool:
+    """Whether this executable is the headless shell, on a system where frames can be held back (by its name)."""
+    return sys.platform == "linux" and Path(path).resolve().name.replace("_", "-").endswith("headless-shell")
 
 
 def find_chromium(path: str | os.PathLike[str] | None = None) -> str:
@@ -82,9 +99,10 @@ def find_chromium(path: str | os.PathLike[str] | None = None) -> str:
     for name in NAMES:
         if found := shutil.which(name):
             return found
-    own = Path.home() / ".cache" / "ms-playwright"  # where `playwright install chromium` puts it
-    for candidate in sorted(own.glob("chromium-*/chrome-linux*/chrome"), reverse=True):
-        return str(candidate)
+    own = Path.home() / ".cache" / "ms-playwright"  # where `playwright install chromium` puts both
+    for pattern in ("chromium_headless_shell-*/chrome-*/*headless?shell", "chromium-*/chrome-linux*/chrome"):
+        for candidate in sorted(own.glob(pattern), reverse=True):
+            return str(candidate)
     raise UsageError(f"no Chromium found on PATH; {_FIX}, or name one by {VARIABLE} or chromium=PATH")
 
 

@@ -72,9 +72,11 @@
 
   const listening = new WeakMap();
   const POINTER = new Set(["click", "mousedown", "mouseup", "pointerdown", "pointerup", "dblclick", "touchstart", "change", "input"]);
+  const FRAMED = new Set(["scroll", "scrollend", "animationstart", "animationend", "animationiteration"]);
   const listen = EventTarget.prototype.addEventListener;
   EventTarget.prototype.addEventListener = function addEventListener(type, ...rest) {
     if (POINTER.has(type) && this instanceof Node) listening.set(this, true);
+    if (FRAMED.has(type)) status.framed = true;
     return listen.call(this, type, ...rest);
   };
   const roots = new WeakMap();
@@ -85,7 +87,8 @@
     return root;
   };
 
-  const status = { requests: 0, navigating: false, closing: false, frames: false, reopened: false };
+  // frames: observers that report in frames; framed: listeners for what is told in frames.
+  const status = { requests: 0, navigating: false, closing: false, frames: false, framed: false, reopened: false };
   const close = window.close.bind(window);
   window.close = function () { status.closing = true; close(); };
   // A script that opens a loaded document again need never close it: then "loading" says nothing, and no load will come.

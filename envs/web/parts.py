@@ -13,7 +13,7 @@ from gymnasium import spaces
 
 from agentgym.envs.web.session import Session
 from agentgym.envs.web.view import PageState, marks_of
-from agentgym.errors import UnknownName, UsageError
+from agentgym.errors import UnknownName, UsageError, WorldError
 from agentgym.spaces import AnyText
 
 __all__ = ["PARTS", "AnyObject", "AnyText", "costly", "marked", "observation_space", "screenshot"]
@@ -109,8 +109,14 @@ async def screenshot(session: Session) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """The view as uint8[height, width, 3]."""
     from PIL import Image
 
-    answer = await session.active.send("Page.captureScreenshot", {"format": "png", "optimizeForSpeed": True})
-    with Image.open(io.BytesIO(base64.b64decode(answer["data"]))) as image:
+    tab, how = session.active, {"format": "png", "optimizeForSpeed": True}
+    if tab.on_demand:
+        data = (await tab.frame(screenshot=how)).get("screenshotData")
+        if data is None:
+            raise WorldError("Chromium drew a frame and made no picture of it; the next reset opens a new page")
+    else:
+        data = (await tab.send("Page.captureScreenshot", how))["data"]
+    with Image.open(io.BytesIO(base64.b64decode(data))) as image:
         return np.asarray(image.convert("RGB"), np.uint8)
 
 

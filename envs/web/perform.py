@@ -52,7 +52,9 @@ async def _aim(session: Session, bid: int, verb: str, given: Any = None) -> dict
 async def _mouse(session: Session, *events: tuple[str, float, float, dict[str, Any]]) -> None:
     """Trusted mouse events, sent at once and answered in order."""
     many = [{"type": kind, "x": x, "y": y, **more} for kind, x, y, more in events]
-    await session.active.send_all("Input.dispatchMouseEvent", many)
+    sent = session.active.send_all("Input.dispatchMouseEvent", many)
+    # A move waits for the next frame, unless something comes behind it that takes it along.
+    await (session.active.drawn(sent) if events[-1][0] in ("mouseMoved", "mouseWheel") else sent)
 
 
 def _press(x: float, y: float, button: str, modifiers: tuple[str, ...] = (), count: int = 1) -> list[Any]:
@@ -148,9 +150,14 @@ async def _drag(session: Session, from_bid: int, to_bid: int) -> str:
 async def _scroll(session: Session, delta_x: float, delta_y: float) -> str:
     width, height = session.viewport
     x, y = session.pointer or (width / 2, height / 2)
+    if session.active.on_demand:
+        await session.active.frame()  # what can be scrolled is known from the last one
     await _mouse(session, ("mouseWheel", x, y, {"deltaX": delta_x, "deltaY": delta_y}))
-    await session.active.run("__agentgym.clock.frame().then(() => __agentgym.clock.frame()).then(() => 'true')")
+    await session.active.drawn(session.active.run(_TWO_FRAMES))
     return ""
+
+
+_TWO_FRAMES = "__agentgym.clock.frame().then(() => __agentgym.clock.frame()).then(() => 'true')"
 
 
 async def _mouse_move(session: Session, x: float, y: float) -> str:
@@ -201,11 +208,11 @@ async def _mouse_drag(session: Session, from_x: float, from_y: float, to_x: floa
     if error := _in_view(session, from_x, from_y) or _in_view(session, to_x, to_y):
         return error
     session.pointer = (to_x, to_y)
-    mouse, alive = session.active.page.mouse, session.active.alive
-    await alive(mouse.move(from_x, from_y))
-    await alive(mouse.down())
-    await alive(mouse.move(to_x, to_y, steps=DRAG_STEPS))
-    await alive(mouse.up())
+    mouse, drawn = session.active.page.mouse, session.active.drawn
+    await drawn(mouse.move(from_x, from_y))
+    await drawn(mouse.down())
+    await drawn(mouse.move(to_x, to_y, steps=DRAG_STEPS))
+    await drawn(mouse.up())
     return ""
 
 

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import inspect
 import json
+import time
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin
@@ -41,13 +42,16 @@ class Tab:
     """One page and the channel to it.
 
     Attributes:
+        on_demand: frames are drawn when `frame` asks for one, and at no other time.
         points: element number -> where a press reaches it, as found by the last look; empty once anything has been
             done since. The page's time stands still between a look and an action, so nothing has moved.
     """
 
-    def __init__(self, page: Page, cdp: CDPSession) -> None:
+    def __init__(self, page: Page, cdp: CDPSession, browser: Browser) -> None:
         self.page = page
         self.cdp = cdp
+        self.on_demand = browser.on_demand
+        self._browser = browser
         self.documents = 0
         self.refusals = 0
         self._moved, self._begun = asyncio.Event(), asyncio.Event()
@@ -116,6 +120,22 @@ class Tab:
         """The same command several times, sent at once and carried out in order."""
         await self.alive(asyncio.gather(*(self.cdp.send(method, dict(params)) for params in many)), what=method)
 
+    async def frame(self, **params: Any) -> dict[str, Any]:
+        """Have a frame drawn, where that is `on_demand`; comes back when it is, with a picture of it if asked."""
+        return await self.alive(self._browser.draw(self, params), what="a frame")
+
+    async def drawn(self, value: Awaitable[T], what: str = "the page's answer") -> T:
+        """The awaited value, of which the browser holds something back until the next frame (a move of the mouse)."""
+        task = asyncio.ensure_future(self.alive(value, what=what))
+        try:
+            while self.on_demand and not task.done():
+                await self.frame()
+        except BaseException:
+            task.cancel()
+            task.add_done_callback(lambda t: t.cancelled() or t.exception())
+            raise
+        return await task
+
     async def see(self, wanted: Mapping[str, Any], scripts: Sequence[_Script]) -> Any:
         """What the walker's `see` answers; scripts go along where this document has not had them yet."""
         known = [script for script in scripts if script.name]
@@ -127,6 +147,12 @@ class Tab:
                 "(async () => { if (!window.__agentgym || !__agentgym.see) return JSON.stringify({bare: true});"
                 f"{define} return __agentgym.see({json.dumps(wanted)}); }})()"
             )
+            end = time.monotonic() + ACTION_CAP
+            while seen and "frame" in seen:
+                if time.monotonic() > end:
+                    raise WorldTimeout(f"the page was still asking for frames after {ACTION_CAP:g} s")
+                await self.frame()
+                seen = await self.run("window.__agentgym && __agentgym.more ? __agentgym.more() : 'null'")
             defined.update(s.name for s in new)  # of the document that was there when they went out
             if not seen or "missing" not in seen or new == known:
                 return seen
@@ -233,8 +259,8 @@ class Session:
         )
         await bounded(self._context.route("**/*", self._route), ACTION_CAP, "routing")
         await bounded(self._context.route_web_socket("**/*", self._socket), ACTION_CAP, "routing")
-        await self.new_tab()
         self._context.on("page", self._popup)
+        await self.new_tab()
 
     async def close(self) -> None:
         """Close the context and all its tabs. Never raises."""
@@ -261,12 +287,9 @@ class Session:
     async def new_tab(self) -> None:
         """Open an empty tab and look at it."""
         assert self._context is not None
-        expected = len(self._adopting)
-        page = await bounded(self._context.new_page(), ACTION_CAP, "a new tab")
-        if len(self._adopting) > expected:  # the context told of it as of any popup
-            await self.adopted()
-        else:
-            await self._adopt(page)
+        self._opens(None)
+        await self._browser.open_tab(self._context, self.viewport)
+        await self.adopted()  # the context tells of it as of any popup
 
     async def focus(self, tab: Tab) -> None:
         """Look at another tab."""
@@ -315,7 +338,7 @@ class Session:
             await bounded(page.close(), ACTION_CAP, "closing a tab")
             return
         cdp = await bounded(self._context.new_cdp_session(page), ACTION_CAP, "a channel to the page")
-        tab = Tab(page, cdp)
+        tab = Tab(page, cdp, self._browser)
         cdp.on("Page.windowOpen", self._opens)
         await tab.send("Page.enable")
         page.on("dialog", lambda dialog: self._dialog(tab, dialog))
@@ -494,6 +517,7 @@ class Session:
         looks = _Script(f"() => {{ {probe} }}" if probe else "")
         begins = _Script(f"async ({{{', '.join(given or {})}}}) => {{ {first} }}" if first else "")
         wanted: dict[str, Any] = {"time": milliseconds, "cap": SETTLE_CAP, "load": LOAD_CAP}
+        wanted["demand"] = self._browser.on_demand
         wanted |= {"probe": looks.name, "first": begins.name, "given": dict(given or {}), "mouse": mouse}
         for hop in range(_HOPS):
             await self.adopted()

@@ -376,7 +376,8 @@
     fresh = true;
     moved();
   }, { capture: true, passive: true });
-  const hovered = () => pointer === null || (document.elementFromPoint(...pointer) ?? undefined) === [...document.querySelectorAll(":hover")].pop();
+  const HOVER = ":hover:nth-child(n)"; // alone, ":hover" means links only in pages without a doctype
+  const hovered = () => pointer === null || (document.elementFromPoint(...pointer) ?? undefined) === [...document.querySelectorAll(HOVER)].pop();
 
   // Wait until the mouse, on its way since the last look, has come to a point and the page has heard of it.
   const arrival = async ([x, y]) => {
@@ -386,6 +387,25 @@
     moved = () => {};
     await clock.turn(); // the page's own listeners come after this one
   };
+
+  // Where frames are drawn on demand, the driver is asked for each: `see`, and `more` after it, answer with a wish until
+  // all is told.
+  const WISH = JSON.stringify({ frame: true });
+  let demand = false, owed = 0, drawn = false, running = Promise.resolve("null"), wish = () => {};
+  const frame = () => new Promise((done) => {
+    owed++;
+    clock.frame().then(() => { owed--; done(); });
+    wish();
+  });
+  const more = () => (owed ? WISH : Promise.race([running, new Promise((done) => { wish = () => done(WISH); })]));
+
+  // Whether something waits for frames that would come by themselves elsewhere: what is told or loaded in frames only,
+  // another site's frame, where presses find their way by what was drawn last, and a new document, to which nothing of
+  // the mouse comes before it was drawn.
+  const IN_FRAMES = "[onscroll],[onscrollend],[onanimationstart],[onanimationend],[loading=lazy]";
+  const needsFrames = (all) =>
+    !drawn || window.onscroll || document.onscroll || all.some((t) => t.status.framed) || document.querySelector(IN_FRAMES) ||
+    [...document.querySelectorAll("iframe")].some((f) => !frameDocument(f));
 
   // Let the page finish: `ms` of its own time, requests in flight, and what scripts still change; at most `cap` real ms.
   const settle = async (ms, cap) => {
@@ -397,7 +417,8 @@
     };
     await pass(ms);
     await pictures(cap);
-    if (status.frames) { await clock.frame(); await clock.frame(); }
+    const all = [tools, ...frames()];
+    if (all.some((t) => t.status.frames) || (demand && needsFrames(all))) { await frame(); await frame(); drawn = true; }
     for (let round = 0, unhovered = 0; ; round++) {
       const before = changes;
       await clock.turn();
@@ -406,7 +427,7 @@
       if (!busy && changes === before) {
         if (unhovered === HOVER_FRAMES || hovered()) break;
         unhovered++;
-        await clock.frame();
+        await frame();
       }
       if (clock.real() - started > cap) { whole = false; break; }
       if (!busy && round > 0 && changes !== before && round > 20) { whole = false; break; }
@@ -423,7 +444,12 @@
 
   // Wait for the mouse to come to `mouse` (null: not) and for the page to load, run `first`, settle, and tell all about
   // it; or which of the scripts is not here yet.
-  const see = async ({ time, cap, load, probe, first, given, mouse }) => {
+  const see = (wanted) => {
+    demand = wanted.demand;
+    running = tell(wanted);
+    return demand ? more() : running;
+  };
+  const tell = async ({ time, cap, load, probe, first, given, mouse }) => {
     const missing = [probe, first].filter((name) => name && !scripts.has(name));
     if (mouse) await arrival(mouse);
     if (missing.length) return JSON.stringify({ missing });
@@ -444,7 +470,7 @@
   };
 
   Object.assign(tools, {
-    look, aim, applicable, settle, see,
+    look, aim, applicable, settle, see, more,
     define: (name, script) => { scripts.set(name, script); },
     skip: (...ids) => { for (const id of ids) skipped.add(id); },
     keep: (...ids) => { for (const id of ids) skipped.delete(id); },

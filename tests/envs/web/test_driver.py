@@ -1,8 +1,13 @@
-"""The driver: trusted input that must reach its element, dialogs, tabs, frames, time, and a closed network."""
+"""The driver: trusted input that must reach its element, dialogs, tabs, frames, time, and a closed network.
+
+All of it twice: in the headless shell, which draws when asked to, and in the whole browser, which draws by itself.
+"""
 
 from __future__ import annotations
 
+import shutil
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,7 +16,7 @@ import numpy as np
 import pytest
 
 from agentgym.envs.web.browser import LOOP
-from agentgym.envs.web.chromium import AT_ONCE, DISABLED, find_chromium
+from agentgym.envs.web.chromium import AT_ONCE, DISABLED, NAMES, ON_DEMAND, VARIABLE, draws_on_demand, find_chromium
 from agentgym.envs.web.parts import PARTS
 from agentgym.envs.web.session import LOAD_CAP, MAX_DIALOGS, Tab
 from agentgym.envs.web.site import Answer
@@ -19,6 +24,20 @@ from agentgym.envs.web.world import Start
 from agentgym.errors import UnknownName, UsageError
 from agentgym.world import wait
 from tests.envs.web.pages import ORIGIN, Pages, bid, visit
+
+
+@pytest.fixture(autouse=True, params=["headless shell", "browser"])
+def kind(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, need: Callable[[object, str, str], None]
+) -> str:
+    """Which of the two the environments find."""
+    shell = request.param == "headless shell"
+    names = [name for name in NAMES if name.endswith("headless-shell") is shell]
+    found = next(filter(None, map(shutil.which, names)), None)
+    need(found, f"Chromium's {request.param}", "install " + ("chromium-headless-shell" if shell else "chromium"))
+    monkeypatch.setenv(VARIABLE, str(found))
+    assert draws_on_demand(str(found)) is shell
+    return str(request.param)
 
 
 def done(result: tuple[Any, ...]) -> dict[str, Any]:
@@ -505,11 +524,16 @@ async def command(browser: Any) -> list[str]:
     return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
 
 
-def test_pictures_have_a_browser_that_draws_at_once() -> None:
+def test_where_frames_come_by_themselves_pictures_have_a_browser_that_draws_at_once(kind: str) -> None:
     envs = [visit(FORM, observation=parts) for parts in (["text"], ["text", "screenshot"], ["url"])]
     used = [env.world._session._browser for env in envs]
-    assert used[0] is used[2]
-    assert [AT_ONCE in wait(command(one), LOOP) for one in used] == [False, True, False]
+    words = [wait(command(one), LOOP) for one in used]
+    if kind == "browser":
+        assert used[0] is used[2]
+        assert [AT_ONCE in each for each in words] == [False, True, False]
+    else:
+        assert used[0] is used[1] is used[2]
+    assert [set(ON_DEMAND) <= set(each) for each in words] == 3 * [kind == "headless shell"]
     for env in envs:
         env.close()
 
