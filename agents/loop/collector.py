@@ -1,10 +1,10 @@
 """The scheduler: whichever environments are ready form the next batch, and a finished episode's place is taken at once.
 
-The loop never waits when it could act: it takes every reply that has come, acts on all who wait, and while the policy
-computes further replies arrive and make the next batch (so batches grow by themselves when the policy is the slower
-side). With ``deterministic=True`` it acts only when every episode in flight has replied, always in the order of slots:
-then a batch is a function of the jobs alone, floating-point sums come out bit for bit the same, and one slow
-environment holds up all.
+The loop never waits when it could act (unless told to, by ``least``): it takes every reply that has come, acts on all
+who wait, and while the policy computes further replies arrive and make the next batch (so batches grow by themselves
+when the policy is the slower side). With ``deterministic=True`` it acts only when every episode in flight has replied,
+always in the order of slots: then a batch is a function of the jobs alone, floating-point sums come out bit for bit the
+same, and one slow environment holds up all.
 """
 
 from __future__ import annotations
@@ -102,6 +102,7 @@ class Collector:
         jobs: Iterable[Job],
         *,
         deterministic: bool = False,
+        least: int = 1,
         seed: int = 0,
         weights_version: int = 0,
         on_episode: Callable[[Ended], object] | None = None,
@@ -116,6 +117,8 @@ class Collector:
                 elsewhere the environment is out of reach, and a policy that cannot do without it says so).
             jobs: taken as places become free; ``trajectory`` must be unique.
             deterministic: fixed batches (see the module).
+            least: a batch waits until so many ask, as long as other environments are at work. More than 1 pays where
+                policy and environments share the processor: what a call costs by itself is then spent less often.
             seed: of the run; keys the policy's randomness.
             weights_version: written into the tables.
             on_episode: called after each episode.
@@ -128,8 +131,10 @@ class Collector:
         """
         if self._closed:
             raise UsageError("this Collector is closed; make another")
+        if least < 1:
+            raise UsageError(f"least must be at least 1, got {least}")
         ledger = Ledger(weights_version=weights_version, keep=keep, on_episode=on_episode)
-        return _Play(self._seats, policy, jobs, ledger, deterministic, seed).run(rescue)
+        return _Play(self._seats, policy, jobs, ledger, deterministic, least, seed).run(rescue)
 
 
 def collect(
@@ -166,10 +171,17 @@ class _Play:
     """One call of `collect`."""
 
     def __init__(
-        self, seats: Seats[Any], policy: Policy, jobs: Iterable[Job], ledger: Ledger, deterministic: bool, seed: int
+        self,
+        seats: Seats[Any],
+        policy: Policy,
+        jobs: Iterable[Job],
+        ledger: Ledger,
+        deterministic: bool,
+        least: int,
+        seed: int,
     ) -> None:
         self.seats, self.policy, self.ledger = seats, policy, ledger
-        self.deterministic, self.seed = deterministic, seed
+        self.deterministic, self.least, self.seed = deterministic, least, seed
         self.jobs = iter(jobs)
         self.free = list(range(seats.slots))  # a heap
         self.live: dict[Seat, Live] = {}
@@ -186,10 +198,11 @@ class _Play:
             self.fill()
             while self.live:
                 if self.pending:
-                    self.take(self.seats.poll(block=self.deterministic or not self.waiting))
+                    self.take(self.seats.poll(block=self.deterministic or len(self.waiting) < self.least))
                     if self.fill():
                         continue  # the new ones may be ready for this very batch
-                if self.waiting and not (self.deterministic and self.pending):
+                wanted = len(self.live) if self.deterministic else min(self.least, len(self.live))
+                if len(self.waiting) >= wanted > 0:
                     self.act()
         except BaseException:
             if rescue is not None:

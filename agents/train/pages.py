@@ -105,6 +105,8 @@ class PageConfig:
     """Longest text."""
     slots: int = 10
     """Pages in flight, in one browser."""
+    least: int = 3
+    """Pages that the policy answers together, as long as others are under way."""
     spare: int = 40
     """Pages kept beyond those: every task finds one that was its own."""
     threads: int = 1
@@ -112,7 +114,7 @@ class PageConfig:
     first. Acting takes one."""
 
     def __post_init__(self) -> None:
-        positive = "hidden layers heads demo_lr demo_batch steps groups group_size lr epochs minibatches slots"
+        positive = "hidden layers heads demo_lr demo_batch steps groups group_size lr epochs minibatches slots least"
         for name in positive.split():
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name} must be positive, got {getattr(self, name)}")
@@ -395,7 +397,7 @@ class PageTrainer:
         """Play the groups, assign credit, step; its figures."""
         c, k = self.config, len(self.lines)
         began = time.perf_counter()
-        found = self.collector.collect(self.policy, self._jobs(k), seed=c.seed, weights_version=k)
+        found = self.collector.collect(self.policy, self._jobs(k), least=c.least, seed=c.seed, weights_version=k)
         table = found.steps.trajectories
         steps, tokens = found.steps, found.tokens
         if found.errors:
@@ -445,7 +447,9 @@ class PageTrainer:
             for i in range(pages)
             for t, task in enumerate(self.tasks)
         ]
-        found = self.collector.collect(self.policy, jobs, seed=self.config.seed, weights_version=len(self.lines))
+        found = self.collector.collect(
+            self.policy, jobs, least=self.config.least, seed=self.config.seed, weights_version=len(self.lines)
+        )
         steps = found.steps
         ends = steps.trajectories
         won = {int(k) - _TEST: bool(s) for k, s in zip(ends.id, ends.success, strict=True)}

@@ -153,6 +153,22 @@ def test_a_freed_slot_is_taken_in_the_same_round() -> None:
     assert {len(batch) for batch in policy.batches if max(episode for episode, _ in batch) < 39} == {4}
 
 
+@pytest.mark.parametrize("workers", [0, 5])
+@pytest.mark.parametrize("least", [1, 3, 9])
+def test_a_batch_waits_for_so_many_while_others_are_at_work(workers: int, least: int) -> None:
+    class Counting(Walker):
+        def act(self, requests: Sequence[Request]) -> list[Decision]:
+            assert len(requests) >= min(least, 5, 20 - len(self.ended))
+            return super().act(requests)
+
+    plain = collect(Walker(), jobs(20), slots=5)
+    with Collector(slots=5, workers=workers, isolation="thread") as collector:
+        found = collector.collect(Counting(), jobs(20), least=least)
+        with pytest.raises(UsageError, match="least must be at least 1, got 0"):
+            collector.collect(Walker(), jobs(1), least=0)
+    assert sorted(found.steps.lengths) == sorted(plain.steps.lengths)
+
+
 def test_jobs_are_drawn_only_when_a_slot_is_free() -> None:
     drawn: list[int] = []
     ended: list[int] = []
