@@ -377,7 +377,10 @@ class Engine:
         )
 
     def _fingerprint(self) -> tuple[int, ...]:
-        """Changes when a parameter is written in place: autograd counts the writes of a tensor (not fused ones)."""
+        """Changes when a parameter is written in place: autograd counts the writes of a tensor (not fused ones).
+
+        Of the modules that there were when the engine was made; layers put in later need a `flush`, or a new engine.
+        """
         return tuple(p._version for table in self._parameters for p in table.values() if p is not None)
 
     @contextmanager

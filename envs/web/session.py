@@ -124,9 +124,9 @@ class Tab:
         """Have a frame drawn, where that is `on_demand`; comes back when it is, with a picture of it if asked."""
         return await self.alive(self._browser.draw(self, params), what="a frame")
 
-    async def drawn(self, value: Awaitable[T], what: str = "the page's answer") -> T:
+    async def drawn(self, value: Awaitable[T]) -> T:
         """The awaited value, of which the browser holds something back until the next frame (a move of the mouse)."""
-        task = asyncio.ensure_future(self.alive(value, what=what))
+        task = asyncio.ensure_future(self.alive(value))
         try:
             while self.on_demand and not task.done():
                 await self.frame()

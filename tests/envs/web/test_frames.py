@@ -10,13 +10,34 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agentgym import ProcessEnv
 from agentgym.envs.web.browser import LOOP, Browser
 from agentgym.envs.web.chromium import draws_on_demand, find_chromium
+from agentgym.envs.web.session import Session
+from agentgym.envs.web.view import PageState
+from agentgym.envs.web.world import WebWorld
 from agentgym.errors import WorldError
 from agentgym.world import wait
 from tests.envs.web.pages import bid, visit
 
 GO = "<body style='margin:0'><button onclick='go()'>go</button><p id=p></p>"
+
+
+def told(env: ProcessEnv[PageState]) -> str:
+    """What stands in the page's paragraph."""
+    node = env.peek().find(id="p")
+    assert node is not None
+    return node.name
+
+
+def session_of(env: ProcessEnv[PageState]) -> Session:
+    assert isinstance(env.world, WebWorld)
+    assert env.world._session is not None
+    return env.world._session
+
+
+def browser_of(env: ProcessEnv[PageState]) -> Browser:
+    return session_of(env)._browser
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +65,7 @@ def test_a_click_needs_none(frames: list[Any]) -> None:
     frames.clear()
     for k in range(1, 4):
         env.step(f"click('{go}')")
-        assert env.peek().find(id="p").name == k * "x"  # type: ignore[union-attr]
+        assert told(env) == k * "x"
     assert not frames
     env.close()
 
@@ -77,9 +98,9 @@ def test_the_mouse_alone_moves_at_once(frames: list[Any]) -> None:
     env = visit("<body style='margin:0'><p id=p onmousemove='p.textContent += \"x\"' style='height:90px'>p</p>")
     frames.clear()
     env.step(f"hover('{bid(env, id='p')}')")
-    assert env.peek().find(id="p").name == "px"  # type: ignore[union-attr]
+    assert told(env) == "px"
     env.step("mouse_move(50, 50)")
-    assert env.peek().find(id="p").name == "pxx"  # type: ignore[union-attr]
+    assert told(env) == "pxx"
     assert frames
     env.close()
 
@@ -112,30 +133,30 @@ def test_a_popup_is_drawn_on_demand_too(frames: list[Any]) -> None:
     go = bid(env, name="go")
     frames.clear()
     env.step(f"click('{go}')")
-    assert env.peek().find(id="p").name == "1"  # type: ignore[union-attr]
+    assert told(env) == "1"
     assert not frames
     env.close()
 
 
 def gpu_process(browser: Browser) -> int:
-    async def told() -> int:
+    async def find() -> int:
         answer = await browser._send("SystemInfo.getProcessInfo", {})
         return next(int(one["id"]) for one in answer["processInfo"] if one["type"] == "GPU")
 
-    return wait(told(), LOOP)
+    return wait(find(), LOOP)
 
 
 def test_many_pages_draw_and_none_at_the_same_time() -> None:
     """Chromium takes two frames at once for a fault, and loses its display process, then all pages."""
     page = "<body style='margin:0'><p id=p onmousemove='p.textContent += \"x\"' style='height:90px'></p>"
     envs = [visit(page) for _ in range(5)]
-    browser: Any = envs[0].world._session._browser  # type: ignore[attr-defined]
+    browser = browser_of(envs[0])
     before = gpu_process(browser)
 
     def play(env: Any) -> str:
         for k in range(10):
             env.step(f"mouse_move({100 + k}, 50)")
-        return str(env.peek().find(id="p").name)
+        return told(env)
 
     with ThreadPoolExecutor(5) as pool:
         assert list(pool.map(play, envs)) == 5 * [10 * "x"]
@@ -151,17 +172,17 @@ def test_a_page_that_ends_no_frame_loses_itself_and_nobody_else(monkeypatch: pyt
         "go = () => { p.style.height = '77px' }</script>"
     )
     other = visit("<body style='margin:0'><p id=p onmousemove='p.textContent += \"x\"' style='height:90px'></p>")
-    before = gpu_process(other.world._session._browser)  # type: ignore[attr-defined]
+    before = gpu_process(browser_of(other))
     with ThreadPoolExecutor(1) as pool:
         stuck = pool.submit(hostile.step, f"click('{bid(hostile, name='go')}')")
         for k in range(10):
             other.step(f"mouse_move({100 + k}, 50)")
         with pytest.raises(WorldError, match="did not come to the end of a frame within 1 s"):
             stuck.result()
-    assert other.peek().find(id="p").name == 10 * "x"  # type: ignore[union-attr]
+    assert told(other) == 10 * "x"
     hostile.reset(seed=0)
     assert hostile.peek().find(name="go") is not None
-    assert gpu_process(other.world._session._browser) == before  # type: ignore[attr-defined]
+    assert gpu_process(browser_of(other)) == before
     for env in (hostile, other):
         env.close()
 
@@ -173,9 +194,9 @@ def test_who_asked_for_a_frame_and_went_away_leaves_it_to_end() -> None:
         "new ResizeObserver(() => { const end = now() + 300; while (now() < end); }).observe(p)</script>"
     )
     other = visit("<p>p</p>")
-    browser: Any = other.world._session._browser  # type: ignore[attr-defined]
+    browser = browser_of(other)
     before = gpu_process(browser)
-    tab = slow.world._session.active  # type: ignore[attr-defined]
+    tab = session_of(slow).active
 
     async def give_up() -> None:
         await tab.run("(p.style.height = '7px', 'null')")
